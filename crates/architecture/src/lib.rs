@@ -1,0 +1,1 @@
+//! Holds the direction of the dependencies between the crates.

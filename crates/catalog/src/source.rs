@@ -1,0 +1,143 @@
+//! A stream or a table over a topic, and the queries that fill them.
+
+use millpond_sql::{Dialect, SqlType};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    Stream,
+    Table,
+}
+
+impl std::fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            SourceKind::Stream => "stream",
+            SourceKind::Table => "table",
+        })
+    }
+}
+
+/// How keys or values are written in the topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Columns; embedded log only, and for key and value together.
+    Native,
+    Json,
+    Delimited {
+        delimiter: char,
+    },
+    Kafka,
+    /// Keys only: there is none.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// Count it, write it to the processing log, go on.
+    #[default]
+    Skip,
+    /// As skip, and keep the raw record in `millpond.dead_letters`.
+    DeadLetter,
+    /// Stop the query.
+    Stop,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    pub sql_type: SqlType,
+    /// Part of the record key.
+    pub key: bool,
+}
+
+/// The column that gives `rowtime`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimestampColumn {
+    pub column: String,
+    /// A Java DateTimeFormatter pattern, for VARCHAR columns.
+    pub format: Option<String>,
+}
+
+/// The windows of a windowed source's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WindowType {
+    /// Tumbling and hopping.
+    Time {
+        size_ms: i64,
+    },
+    Session,
+}
+
+/// A stream or table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    pub kind: SourceKind,
+    pub name: String,
+    /// Key columns first.
+    pub columns: Vec<Column>,
+    pub topic: String,
+    pub partitions: u32,
+    pub key_format: Format,
+    pub value_format: Format,
+    pub timestamp: Option<TimestampColumn>,
+    pub window: Option<WindowType>,
+    pub on_error: OnError,
+    /// How long rows of a stream, or windows of a table, are kept. `None`: for ever.
+    pub retention_ms: Option<i64>,
+    /// `CREATE SOURCE …`: nothing may be written to it.
+    pub read_only: bool,
+    pub wrap_single_value: Option<bool>,
+    /// The dialect it was made in: how its pseudo columns are typed does not depend on it, how its JSON fields are named does.
+    pub dialect: Dialect,
+    /// The statement that made it.
+    pub sql: String,
+}
+
+impl Source {
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.key)
+    }
+
+    pub fn value_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| !column.key)
+    }
+
+    /// The state store that holds a table's rows for pull queries.
+    pub fn table_store(&self) -> String {
+        format!("table/{}", self.name)
+    }
+}
+
+/// What a persistent query is to be doing; what it is doing, the executor knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueryState {
+    Running,
+    Paused,
+}
+
+/// A persistent query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// `ctas_<table>`, `csas_<stream>`, `insert_<n>_<target>`, or the name given with QUERY_ID.
+    pub id: String,
+    /// The whole statement (CREATE … AS or INSERT INTO … SELECT).
+    pub sql: String,
+    pub dialect: Dialect,
+    /// Settings of the session that matter to the plan (`emit_every_update`, `idle_timeout`, …), as text.
+    pub settings: Vec<(String, String)>,
+    /// Names of the sources it reads.
+    pub reads: Vec<String>,
+    /// Name of the source it fills.
+    pub sink: String,
+    pub state: QueryState,
+}

@@ -1,0 +1,1 @@
+//! Worker threads, scheduling, the commit cycle, the query lifecycle.

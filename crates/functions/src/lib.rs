@@ -1,0 +1,1 @@
+//! ksqlDB's scalar and aggregate functions as DataFusion UDFs.

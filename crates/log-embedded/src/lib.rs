@@ -1,0 +1,1 @@
+//! The embedded log: topics in the data directory's RocksDB.

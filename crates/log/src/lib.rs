@@ -1,0 +1,147 @@
+//! The log: topics of partitions of records, written in transactions and read in batches.
+//!
+//! ```text
+//!   partition   start                                   end
+//!      │          ▼                                      ▼
+//!      └──►   ┌───┬───┬─────────────┬───┬────────────┐
+//!             │ 5 │ 6 │ 7 8 9 10 11 │12 │ 13 14 15   │  ◄── append: one entry = one batch
+//!             └───┴───┴─────────────┴───┴────────────┘
+//! ```
+//!
+//! What is promised:
+//! - a transaction's entries are visible all at once or never, in every partition it writes;
+//! - offsets in a partition grow, and never name another record later; compaction and trimming leave gaps;
+//! - a fetch gives records in offset order and never one that is not committed.
+//!
+//! What is not promised: an order between partitions; that offsets are dense; that entries come back cut as they were appended.
+
+pub mod conformance;
+pub mod entry;
+pub mod error;
+pub mod memory;
+pub mod murmur2;
+
+use std::sync::Arc;
+
+pub use entry::{Control, Entry, Payload};
+pub use error::{Error, Result};
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    pub topic: Arc<str>,
+    pub partition: u32,
+}
+
+/// What happens to old records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleanup {
+    /// Whole entries go when older than `retention_ms` or when the partition is larger than `retention_bytes`. `None` keeps.
+    Delete { retention_ms: Option<i64>, retention_bytes: Option<u64> },
+    /// The last record of each key stays; a tombstone goes once it is older than a day. Key columns: `TopicConfig::key_columns`.
+    Compact,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicConfig {
+    pub partitions: u32,
+    pub cleanup: Cleanup,
+    /// For a compacted topic of columns: the names of the columns that are its key.
+    pub key_columns: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    pub name: Arc<str>,
+    pub config: TopicConfig,
+}
+
+/// The committed records of a partition: `start..end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetRange {
+    /// The first offset still there.
+    pub start: u64,
+    /// One past the last committed record: what the next append gets.
+    pub end: u64,
+}
+
+/// Entries to be appended together.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    pub appends: Vec<Append>,
+}
+
+#[derive(Debug)]
+pub struct Append {
+    pub target: TopicPartition,
+    pub entry: Entry,
+}
+
+/// Where an [`Append`] of a transaction went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    pub target: TopicPartition,
+    pub base_offset: u64,
+    pub rows: u64,
+}
+
+/// An entry as read: what was appended, or the part of it from the wanted offset on.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    pub base_offset: u64,
+    /// Offsets of the rows when they are not `base_offset..` (a compacted entry).
+    pub offsets: Option<Arc<[u64]>>,
+    /// Where to read on: one past the last offset of the entry.
+    pub next_offset: u64,
+    pub entry: Arc<Entry>,
+}
+
+impl Fetched {
+    pub fn offset(&self, row: usize) -> u64 {
+        match &self.offsets {
+            Some(offsets) => offsets[row],
+            None => self.base_offset + row as u64,
+        }
+    }
+}
+
+/// How many rows and bytes a fetch may bring; at least one entry comes when there is one.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchLimit {
+    pub rows_max: usize,
+    pub bytes_max: usize,
+}
+
+/// See the crate's documentation for what is promised.
+pub trait Log: Send + Sync + std::fmt::Debug {
+    /// Fails with [`Error::TopicExists`] when there is one of that name.
+    fn create_topic(&self, name: &str, config: &TopicConfig) -> Result<()>;
+
+    /// The topic and its records. Readers get [`Error::UnknownTopic`] from then on.
+    fn delete_topic(&self, name: &str) -> Result<()>;
+
+    /// All topics, by name.
+    fn topics(&self) -> Result<Vec<TopicInfo>>;
+
+    fn topic(&self, name: &str) -> Result<TopicInfo>;
+
+    fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange>;
+
+    /// All entries or none. Empty entries are refused by an assertion.
+    fn append(&self, transaction: Transaction) -> Result<Vec<Appended>>;
+
+    /// Entries from `from` on, oldest first; empty at the end. [`Error::OffsetOutOfRange`] below the start or beyond the end.
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>>;
+
+    /// Applies each topic's [`Cleanup`] as of `now_ms`.
+    fn clean(&self, now_ms: i64) -> Result<Cleaned>;
+
+    /// Called after every committed transaction, from the thread that committed; must be quick.
+    fn subscribe(&self, notify: Box<dyn Fn() + Send + Sync>);
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    pub entries_deleted: u64,
+    pub rows_compacted: u64,
+}

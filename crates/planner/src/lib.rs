@@ -1,0 +1,1 @@
+//! AST to logical plan to topology; EXPLAIN.

@@ -1,0 +1,2 @@
+//! The millpond server.
+fn main() {}

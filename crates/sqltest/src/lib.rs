@@ -1,0 +1,1 @@
+//! Runs sql-tests/ against the real binary.

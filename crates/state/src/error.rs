@@ -1,0 +1,15 @@
+//! What can go wrong with a store.
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Log(#[from] millpond_log::Error),
+    /// The store below failed (a full disk, a broken file). Nothing of the commit is there; it can be tried again.
+    #[error("the state store cannot be written or read: {0}")]
+    Storage(String),
+    /// The data directory is not ours or of another format.
+    #[error("the data directory cannot be used: {0}")]
+    Foreign(String),
+}

@@ -1,0 +1,102 @@
+//! State stores: what operators keep between batches.
+//!
+//! A store is an ordered map of bytes, cut into partitions. Keys are Arrow row-encoded, so byte order is key order. What is
+//! committed is in a [`Backend`]; what a task has changed since its last commit is in its [`Overlay`], and reaches the backend only
+//! through [`Backend::commit`], together with the log transaction it belongs to (design D5).
+
+pub mod conformance;
+pub mod error;
+pub mod memory;
+pub mod overlay;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use millpond_log::{Appended, FetchLimit, Fetched, OffsetRange, TopicPartition, Transaction};
+
+pub use error::{Error, Result};
+pub use overlay::Overlay;
+
+/// A store's number in its backend; given by [`Backend::open_store`] for a stable name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoreId(pub u32);
+
+/// A range of keys: from `start` (inclusive) to `end` (exclusive; `None`: to the last).
+#[derive(Debug, Clone, Copy)]
+pub struct KeyRange<'a> {
+    pub start: &'a [u8],
+    pub end: Option<&'a [u8]>,
+}
+
+impl KeyRange<'_> {
+    pub const ALL: KeyRange<'static> = KeyRange { start: &[], end: None };
+}
+
+/// One partition's changes of one store, or several stores'.
+#[derive(Debug, Default)]
+pub struct WriteSet {
+    pub writes: Vec<Write>,
+}
+
+#[derive(Debug)]
+pub struct Write {
+    pub store: StoreId,
+    pub partition: u32,
+    pub key: Box<[u8]>,
+    /// `None` deletes.
+    pub value: Option<Box<[u8]>>,
+}
+
+/// Reads committed state, at one moment or as it is now.
+pub trait Reader: Send + Sync {
+    /// The values of `keys`, in their order.
+    fn get_many(&self, store: StoreId, partition: u32, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// Calls `visit(key, value)` in key order until it breaks.
+    fn scan(
+        &self,
+        store: StoreId,
+        partition: u32,
+        range: KeyRange<'_>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()>;
+}
+
+/// Committed state at one moment, and the log's committed records at the same moment.
+pub trait Snapshot: Reader {
+    fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange>;
+
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>>;
+}
+
+/// When rows of a windowed store may be forgotten. Keys of windowed stores end in 16 bytes: the window's end, then
+/// its start, each as 8 bytes big-endian of the milliseconds with the sign bit flipped (so byte order is time order).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// Rows whose window ended at or before this are gone for readers, and dropped by compaction.
+    pub expired_before_ms: i64,
+}
+
+/// Committed state. One per process.
+pub trait Backend: Reader {
+    /// The store's id, the same for the same name ever after.
+    fn open_store(&self, name: &str) -> Result<StoreId>;
+
+    /// Forgets the store and its rows.
+    fn drop_store(&self, name: &str) -> Result<()>;
+
+    /// Names and ids of all stores.
+    fn stores(&self) -> Result<Vec<(String, StoreId)>>;
+
+    /// Appends to the log and applies the writes: both or neither, and readers see both at once.
+    fn commit(&self, log: Transaction, writes: WriteSet) -> Result<Vec<Appended>>;
+
+    /// A consistent view for pull queries.
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>>;
+
+    /// Moves a windowed store's horizon for one partition; never backwards.
+    fn set_expiry(&self, store: StoreId, partition: u32, expiry: Expiry);
+
+    /// Approximate bytes of a store on disk.
+    fn size_bytes(&self, store: StoreId) -> u64;
+}

@@ -1,0 +1,3 @@
+//! See the crate's documentation.
+#[derive(Debug)]
+pub struct Task;
