@@ -1,0 +1,170 @@
+//! `CREATE STREAM|TABLE name (columns) WITH (…)` → a source.
+
+use millpond_catalog::properties::{Place, Properties};
+use millpond_catalog::{Column, Command, Format, Snapshot, Source, SourceKind, TimestampColumn};
+use millpond_sql::ast::{CreateSource, KeyMark};
+use millpond_sql::{Dialect, SqlType, ast};
+
+use crate::schema::{ROWOFFSET, ROWPARTITION, ROWTIME, WINDOWEND, WINDOWSTART};
+use crate::{Error, Result, Settings};
+
+/// The command that declares what `statement` says; `text` is the statement's text.
+pub fn create_source(statement: &CreateSource, text: &str, snapshot: &Snapshot, settings: &Settings) -> Result<Command> {
+    let kind = source_kind(statement.kind);
+    let columns = columns(statement, kind)?;
+    let properties = properties(&statement.properties, Place::Create, settings.dialect)?;
+    if columns.is_empty() || columns.iter().all(|column| column.key) {
+        return Err(Error::new("42P16", format!("{kind} \"{}\" has no value columns", statement.name))
+            .hint("Declare at least one column that is not part of the key."));
+    }
+    let keys = columns.iter().filter(|column| column.key).count();
+    if kind == SourceKind::Table && keys == 0 {
+        return Err(Error::new("42P16", format!("table \"{}\" has no primary key", statement.name))
+            .hint("Mark the key's columns with PRIMARY KEY, or create a STREAM."));
+    }
+    let (key_format, value_format) = formats(&properties, keys);
+    let topic = properties.topic.clone().unwrap_or_else(|| statement.name.clone());
+    let source = Source {
+        kind,
+        name: statement.name.clone(),
+        partitions: properties.partitions.or_else(|| topic_partitions(snapshot, &topic)).unwrap_or(1),
+        topic,
+        key_format,
+        value_format,
+        timestamp: properties.timestamp,
+        window: properties.window,
+        on_error: properties.on_error.unwrap_or_default(),
+        retention_ms: properties.retention_ms,
+        read_only: statement.read_only,
+        wrap_single_value: properties.wrap_single_value,
+        columns,
+        dialect: settings.dialect,
+        sql: text.to_string(),
+    };
+    validate(&source)?;
+    let command = Command::Create { source, or_replace: statement.or_replace };
+    snapshot.apply(&command)?;
+    Ok(command)
+}
+
+pub(crate) fn source_kind(kind: ast::SourceKind) -> SourceKind {
+    match kind {
+        ast::SourceKind::Stream => SourceKind::Stream,
+        ast::SourceKind::Table => SourceKind::Table,
+    }
+}
+
+/// The WITH clause, its errors at the property they are about.
+pub(crate) fn properties(properties: &ast::Properties, place: Place, dialect: Dialect) -> Result<Properties> {
+    let pairs = properties.iter().map(|property| (property.name.as_str(), property.value.as_str()));
+    Properties::parse(pairs, place, |name| dialect.fold(name)).map_err(|error| {
+        let position = match &error {
+            millpond_catalog::Error::Property { name, .. } => properties.iter().find(|property| property.name == *name),
+            _ => None,
+        };
+        let mut error = Error::from(error);
+        error.position = position.map(|property| millpond_sql::Position(property.position + 1));
+        error
+    })
+}
+
+/// Key and value format where nothing is said: native for both; a key beside another value format is KAFKA if it has one column, else JSON.
+fn formats(properties: &Properties, keys: usize) -> (Format, Format) {
+    match (&properties.key_format, &properties.value_format) {
+        (Some(key), Some(value)) => (key.clone(), value.clone()),
+        (None, None) => (Format::Native, Format::Native),
+        (Some(Format::Native), None) => (Format::Native, Format::Native),
+        (Some(key), None) => (key.clone(), Format::Json),
+        (None, Some(Format::Native)) => (Format::Native, Format::Native),
+        (None, Some(value)) if keys > 1 => (Format::Json, value.clone()),
+        (None, Some(value)) => (Format::Kafka, value.clone()),
+    }
+}
+
+fn topic_partitions(snapshot: &Snapshot, topic: &str) -> Option<u32> {
+    snapshot.sources.values().find(|source| source.topic == topic).map(|source| source.partitions)
+}
+
+fn columns(statement: &CreateSource, kind: SourceKind) -> Result<Vec<Column>> {
+    let mut columns: Vec<Column> = Vec::with_capacity(statement.columns.len());
+    for definition in &statement.columns {
+        let at = |error: Error| error.at(definition.position);
+        match (kind, definition.key) {
+            (SourceKind::Stream, KeyMark::PrimaryKey) => {
+                return Err(at(Error::new("42P16", format!("stream column \"{}\" cannot be a PRIMARY KEY", definition.name))
+                    .hint("Streams have KEY columns; tables have PRIMARY KEY columns.")));
+            }
+            (SourceKind::Table, KeyMark::Key) => {
+                return Err(at(Error::new("42P16", format!("table column \"{}\" cannot be a KEY", definition.name))
+                    .hint("Tables have PRIMARY KEY columns; streams have KEY columns.")));
+            }
+            _ => {}
+        }
+        let lower = definition.name.to_lowercase();
+        if [ROWTIME, ROWPARTITION, ROWOFFSET, WINDOWSTART, WINDOWEND].contains(&lower.as_str()) {
+            return Err(at(Error::new("42939", format!("column name \"{}\" is reserved", definition.name))));
+        }
+        if columns.iter().any(|column| column.name == definition.name) {
+            return Err(at(Error::new("42701", format!("column \"{}\" specified more than once", definition.name))));
+        }
+        let key = definition.key != KeyMark::None;
+        if key && has_map(&definition.sql_type) {
+            return Err(at(Error::new("42P16", format!("key column \"{}\" cannot contain a MAP", definition.name))));
+        }
+        columns.push(Column { name: definition.name.clone(), sql_type: definition.sql_type.clone(), key });
+    }
+    columns.sort_by_key(|column| !column.key);
+    Ok(columns)
+}
+
+fn has_map(sql_type: &SqlType) -> bool {
+    match sql_type {
+        SqlType::Map(..) => true,
+        SqlType::Array(element) => has_map(element),
+        SqlType::Struct(fields) => fields.iter().any(|(_, field)| has_map(field)),
+        _ => false,
+    }
+}
+
+/// What must hold of a source, declared or made by AS.
+pub(crate) fn validate(source: &Source) -> Result<()> {
+    let keys = source.key_columns().count();
+    let invalid = |message: String, hint: &str| Err(Error::new("42P16", message).hint(hint));
+    if (source.key_format == Format::Native) != (source.value_format == Format::Native) && keys > 0 {
+        return invalid(
+            "the native format is for key and value together".to_string(),
+            "Give FORMAT = 'native', or other formats for both.",
+        );
+    }
+    if source.key_format == Format::Kafka && keys > 1 {
+        return invalid("the KAFKA format cannot hold several key columns".to_string(), "Give KEY_FORMAT = 'json'.");
+    }
+    if source.value_format == Format::Kafka && source.value_columns().count() > 1 {
+        return invalid("the KAFKA format cannot hold several value columns".to_string(), "Give VALUE_FORMAT = 'json'.");
+    }
+    if source.key_format == Format::None && keys > 0 {
+        return invalid("the NONE format cannot hold key columns".to_string(), "Give another KEY_FORMAT.");
+    }
+    if source.window.is_some() && keys == 0 {
+        return invalid("a windowed source needs a key column".to_string(), "Mark a column with KEY.");
+    }
+    match &source.timestamp {
+        Some(timestamp) => timestamp_column(source, timestamp),
+        None => Ok(()),
+    }
+}
+
+fn timestamp_column(source: &Source, timestamp: &TimestampColumn) -> Result<()> {
+    let Some(column) = source.column(&timestamp.column) else {
+        return Err(Error::new("42703", format!("timestamp column \"{}\" does not exist", timestamp.column))
+            .hint("Name one of the columns in the property \"timestamp\"."));
+    };
+    match (&column.sql_type, &timestamp.format) {
+        (SqlType::Bigint | SqlType::Timestamp, None) | (SqlType::Varchar, Some(_)) => Ok(()),
+        (SqlType::Varchar, None) => Err(Error::new("42804", format!("timestamp column \"{}\" is text", column.name))
+            .hint("Say how it is written in the property \"timestamp_format\".")),
+        (_, Some(_)) => Err(Error::new("42804", "timestamp_format is for VARCHAR columns".to_string())),
+        (other, None) => Err(Error::new("42804", format!("timestamp column \"{}\" is of type {other}", column.name))
+            .hint("It must be BIGINT, TIMESTAMP, or VARCHAR with timestamp_format.")),
+    }
+}

@@ -1,0 +1,491 @@
+//! What a query becomes before DataFusion sees it.
+//!
+//! The streaming clauses become ordinary columns, so that names and types are bound in one place:
+//! - `*` becomes the declared columns (pseudo columns stay out of it; over a join each is named `alias_column`);
+//! - `WINDOW` adds `windowstart` and `windowend` to the GROUP BY;
+//! - what will be the key of the result, and its window, is selected once more under a name no user can have ([`HIDDEN`]).
+
+use millpond_catalog::{Snapshot, Source, SourceKind};
+use millpond_sql::ast;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value, WildcardAdditionalOptions,
+};
+use std::sync::Arc;
+
+use crate::schema::{WINDOWEND, WINDOWSTART};
+use crate::{Error, Result, Settings};
+
+/// The first character of hidden columns' names.
+pub const HIDDEN: char = '$';
+
+/// A query ready to be bound.
+#[derive(Debug)]
+pub struct Rewritten {
+    pub query: Query,
+    /// For each key column of the result, the hidden columns that would do: the first that is selected visibly becomes the key.
+    /// `None`: the result has no key.
+    pub keys: Option<Vec<Vec<String>>>,
+    /// The hidden columns with the window's bounds.
+    pub window: Option<(String, String)>,
+    pub limit: Option<u64>,
+    /// The sources it reads, left-most first.
+    pub reads: Vec<String>,
+    /// What the key is, for messages.
+    pub key_texts: Vec<String>,
+}
+
+/// A source of a FROM clause.
+#[derive(Debug, Clone)]
+struct From {
+    alias: String,
+    source: Arc<Source>,
+}
+
+/// Rewrites a query that will be lowered to a topology.
+pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -> Result<Rewritten> {
+    let mut body = Query::clone(&query.body);
+    let limit = take_limit(&mut body)?;
+    if body.order_by.is_some() {
+        return Err(Error::unsupported("ORDER BY cannot stream").hint("Order the rows where you read them: a query without EMIT CHANGES can."));
+    }
+    if query.within.iter().any(Option::is_some) {
+        return Err(Error::unsupported("WITHIN: joins of two streams are not supported yet").hint("Join a stream with a table."));
+    }
+    let mut reads = Vec::new();
+    sources_of(&body, snapshot, &mut reads)?;
+    let mut rewritten =
+        Rewritten { query: body, keys: None, window: None, limit, reads, key_texts: Vec::new() };
+    match rewritten.query.body.as_mut() {
+        SetExpr::Select(select) => {
+            let mut select = std::mem::replace(select, Box::new(empty_select()));
+            streaming_select(query, &mut select, &mut rewritten, snapshot, settings)?;
+            *rewritten.query.body = SetExpr::Select(select);
+        }
+        SetExpr::SetOperation { .. } if query.window.is_none() && query.partition_by.is_none() => {
+            expand_all(&mut rewritten.query, snapshot)?;
+        }
+        SetExpr::SetOperation { .. } => {
+            return Err(Error::unsupported("WINDOW and PARTITION BY cannot follow a UNION")
+                .hint("Make the UNION a stream of its own, or use INSERT INTO … SELECT for each part."));
+        }
+        _ => return Err(Error::unsupported("only a SELECT can stream")),
+    }
+    Ok(rewritten)
+}
+
+/// Rewrites a pull query: `*` leaves pseudo columns out.
+pub fn pull(query: &ast::Query, snapshot: &Snapshot) -> Result<Query> {
+    if let Some(window) = &query.window {
+        return Err(Error::unsupported("WINDOW needs a persistent query or EMIT CHANGES")
+            .hint("Add EMIT CHANGES, or CREATE TABLE … AS SELECT … WINDOW … and select from that.")
+            .at(window.position));
+    }
+    if query.partition_by.is_some() {
+        return Err(Error::unsupported("PARTITION BY needs a persistent query").hint("Use CREATE STREAM … AS SELECT … PARTITION BY …."));
+    }
+    let mut body = Query::clone(&query.body);
+    expand_all(&mut body, snapshot)?;
+    Ok(body)
+}
+
+fn streaming_select(
+    query: &ast::Query,
+    select: &mut Select,
+    rewritten: &mut Rewritten,
+    snapshot: &Snapshot,
+    settings: &Settings,
+) -> Result<()> {
+    if select.distinct.is_some() {
+        return Err(Error::unsupported("SELECT DISTINCT cannot stream").hint("GROUP BY the columns and count them."));
+    }
+    let from = from_sources(&select.from, snapshot);
+    if let Some(from) = &from {
+        expand_select(select, from, true);
+    }
+    let groups = group_expressions(select)?;
+    let keys: Option<Vec<Vec<Expr>>> = if !groups.is_empty() {
+        if query.partition_by.is_some() {
+            return Err(Error::new("42601", "PARTITION BY and GROUP BY exclude each other"));
+        }
+        Some(groups.into_iter().map(|group| vec![group]).collect())
+    } else if let Some(partition_by) = &query.partition_by {
+        partition_keys(partition_by)
+    } else {
+        from.as_deref().and_then(|from| natural_keys(from, &select.from))
+    };
+    if let Some(keys) = keys {
+        rewritten.key_texts = keys.iter().map(|alternatives| alternatives[0].to_string()).collect();
+        let mut names = Vec::new();
+        for (i, alternatives) in keys.into_iter().enumerate() {
+            let mut hidden = Vec::new();
+            for (j, expression) in alternatives.into_iter().enumerate() {
+                let name = format!("{HIDDEN}key{i}_{j}");
+                select.projection.push(item(expression, &name));
+                hidden.push(name);
+            }
+            names.push(hidden);
+        }
+        rewritten.keys = Some(names);
+    }
+    window_columns(query, select, rewritten, from.as_deref(), settings)
+}
+
+/// The window's bounds: in the GROUP BY of a windowed aggregation; carried along from a windowed source.
+fn window_columns(
+    query: &ast::Query,
+    select: &mut Select,
+    rewritten: &mut Rewritten,
+    from: Option<&[From]>,
+    settings: &Settings,
+) -> Result<()> {
+    let grouped = is_grouped(select);
+    let first = from.and_then(|from| from.first());
+    let (start, end) = (settings.dialect.fold(WINDOWSTART), settings.dialect.fold(WINDOWEND));
+    if let Some(window) = &query.window {
+        if !grouped {
+            return Err(Error::new("42803", "WINDOW needs a GROUP BY").hint("Add GROUP BY and an aggregate.").at(window.position));
+        }
+        let Some(first) = first else {
+            return Err(Error::unsupported("WINDOW needs a stream in FROM").hint("Make the subquery a stream of its own.").at(window.position));
+        };
+        if first.source.kind == SourceKind::Table {
+            return Err(Error::unsupported("WINDOW cannot be used over a table")
+                .hint("Tables have no event time to cut; group by a time column instead.")
+                .at(window.position));
+        }
+        if first.source.window.is_some() {
+            return Err(Error::unsupported("WINDOW cannot be used over a windowed stream").at(window.position));
+        }
+        let bounds = [column(&first.alias, &start), column(&first.alias, &end)];
+        if let GroupByExpr::Expressions(expressions, _) = &mut select.group_by {
+            expressions.extend(bounds.iter().cloned());
+        }
+    } else if grouped || query.partition_by.is_some() || first.is_none_or(|first| first.source.window.is_none()) {
+        return Ok(());
+    }
+    let first = first.expect("checked above");
+    let names = (format!("{HIDDEN}windowstart"), format!("{HIDDEN}windowend"));
+    select.projection.push(item(column(&first.alias, &start), &names.0));
+    select.projection.push(item(column(&first.alias, &end), &names.1));
+    rewritten.window = Some(names);
+    Ok(())
+}
+
+fn is_grouped(select: &Select) -> bool {
+    !matches!(&select.group_by, GroupByExpr::Expressions(expressions, _) if expressions.is_empty())
+}
+
+/// The GROUP BY's expressions, ordinals and aliases resolved.
+fn group_expressions(select: &mut Select) -> Result<Vec<Expr>> {
+    let GroupByExpr::Expressions(expressions, modifiers) = &mut select.group_by else {
+        return Err(Error::unsupported("GROUP BY ALL cannot stream").hint("Name the columns."));
+    };
+    if !modifiers.is_empty() {
+        return Err(Error::unsupported("GROUP BY with ROLLUP, CUBE or TOTALS cannot stream"));
+    }
+    let mut flat = Vec::new();
+    for expression in expressions.drain(..) {
+        match expression {
+            Expr::Tuple(parts) => flat.extend(parts),
+            Expr::Nested(inner) => flat.push(*inner),
+            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
+                return Err(Error::unsupported("GROUPING SETS, CUBE and ROLLUP cannot stream").hint("Start a query for each set."));
+            }
+            other => flat.push(other),
+        }
+    }
+    for expression in &mut flat {
+        if let Some(selected) = ordinal_or_alias(expression, &select.projection)? {
+            *expression = selected;
+        }
+    }
+    for (i, expression) in flat.iter().enumerate() {
+        if flat[..i].contains(expression) {
+            return Err(Error::new("42803", format!("GROUP BY has {expression} twice")));
+        }
+    }
+    *expressions = flat.clone();
+    Ok(flat)
+}
+
+fn ordinal_or_alias(expression: &Expr, projection: &[SelectItem]) -> Result<Option<Expr>> {
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => {
+                let ordinal: usize = text.parse().unwrap_or(0);
+                match ordinal.checked_sub(1).and_then(|i| projection.get(i)) {
+                    Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => Ok(Some(expr.clone())),
+                    _ => Err(Error::new("42P10", format!("GROUP BY position {text} is not in the SELECT list"))),
+                }
+            }
+            _ => Ok(None),
+        },
+        Expr::Identifier(name) => Ok(projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias }
+                if alias.value == name.value && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
+            {
+                Some(expr.clone())
+            }
+            _ => None,
+        })),
+        _ => Ok(None),
+    }
+}
+
+/// `PARTITION BY NULL` takes the key away.
+fn partition_keys(partition_by: &[Expr]) -> Option<Vec<Vec<Expr>>> {
+    if let [Expr::Value(value)] = partition_by
+        && matches!(value.value, Value::Null)
+    {
+        return None;
+    }
+    Some(partition_by.iter().map(|expression| vec![expression.clone()]).collect())
+}
+
+/// The key a query has without GROUP BY or PARTITION BY: its source's, or the columns a join compares.
+fn natural_keys(from: &[From], tables: &[TableWithJoins]) -> Option<Vec<Vec<Expr>>> {
+    let joins = &tables.first()?.joins;
+    if let Some(join) = joins.last() {
+        return join_keys(join);
+    }
+    let only = from.first()?;
+    let keys: Vec<Vec<Expr>> = only.source.key_columns().map(|key| vec![column(&only.alias, &key.name)]).collect();
+    (!keys.is_empty()).then_some(keys)
+}
+
+fn join_keys(join: &Join) -> Option<Vec<Vec<Expr>>> {
+    let (JoinOperator::Join(JoinConstraint::On(on))
+    | JoinOperator::Inner(JoinConstraint::On(on))
+    | JoinOperator::Left(JoinConstraint::On(on))
+    | JoinOperator::LeftOuter(JoinConstraint::On(on))) = &join.join_operator
+    else {
+        return None;
+    };
+    let mut equalities = Vec::new();
+    conjuncts(on, &mut equalities);
+    let keys: Vec<Vec<Expr>> = equalities
+        .into_iter()
+        .filter_map(|conjunct| match conjunct {
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+                let sides: Vec<Expr> = [left, right].into_iter().filter(|side| is_column(side)).map(|side| Expr::clone(side)).collect();
+                (!sides.is_empty()).then_some(sides)
+            }
+            _ => None,
+        })
+        .collect();
+    (!keys.is_empty()).then_some(keys)
+}
+
+fn conjuncts<'a>(expression: &'a Expr, into: &mut Vec<&'a Expr>) {
+    match expression {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            conjuncts(left, into);
+            conjuncts(right, into);
+        }
+        Expr::Nested(inner) => conjuncts(inner, into),
+        other => into.push(other),
+    }
+}
+
+fn is_column(expression: &Expr) -> bool {
+    matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
+
+/// The FROM clause's sources in order, if it has nothing but sources.
+fn from_sources(tables: &[TableWithJoins], snapshot: &Snapshot) -> Option<Vec<From>> {
+    let mut from = Vec::new();
+    for table in tables {
+        from.push(from_source(&table.relation, snapshot)?);
+        for join in &table.joins {
+            from.push(from_source(&join.relation, snapshot)?);
+        }
+    }
+    Some(from)
+}
+
+fn from_source(factor: &TableFactor, snapshot: &Snapshot) -> Option<From> {
+    let TableFactor::Table { name, alias, args: None, .. } = factor else { return None };
+    let source = snapshot.sources.get(&source_name(name)?)?;
+    let alias = alias.as_ref().map_or_else(|| source.name.clone(), |alias| alias.name.value.clone());
+    Some(From { alias, source: Arc::clone(source) })
+}
+
+/// `name` or `public.name`; what stands in other schemas is no source.
+fn source_name(name: &ObjectName) -> Option<String> {
+    let parts: Vec<&str> = name.0.iter().filter_map(|part| part.as_ident()).map(|ident| ident.value.as_str()).collect();
+    match parts.as_slice() {
+        [name] => Some((*name).to_string()),
+        [schema, name] if schema.eq_ignore_ascii_case("public") => Some((*name).to_string()),
+        _ => None,
+    }
+}
+
+/// Names of the sources in a query, left-most first; one twice is refused.
+fn sources_of(query: &Query, snapshot: &Snapshot, into: &mut Vec<String>) -> Result<()> {
+    use datafusion::sql::sqlparser::ast::Visit;
+    use std::ops::ControlFlow;
+    let mut names: Vec<String> = Vec::new();
+    let _ = query.visit(&mut RelationVisitor(&mut |name: &ObjectName| {
+        if let Some(name) = source_name(name)
+            && snapshot.sources.contains_key(&name)
+            && !names.contains(&name)
+        {
+            names.push(name);
+        }
+        ControlFlow::<()>::Continue(())
+    }));
+    into.extend(names);
+    Ok(())
+}
+
+struct RelationVisitor<'a>(&'a mut dyn FnMut(&ObjectName) -> std::ops::ControlFlow<()>);
+
+impl datafusion::sql::sqlparser::ast::Visitor for RelationVisitor<'_> {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> std::ops::ControlFlow<()> {
+        (self.0)(relation)
+    }
+}
+
+/// Expands `*` in every SELECT whose FROM has nothing but sources.
+fn expand_all(query: &mut Query, snapshot: &Snapshot) -> Result<()> {
+    use datafusion::sql::sqlparser::ast::{VisitMut, VisitorMut};
+    use std::ops::ControlFlow;
+    struct Expander<'a> {
+        snapshot: &'a Snapshot,
+        /// Names of the CTEs in scope: they hide sources.
+        hidden: Vec<String>,
+    }
+    impl VisitorMut for Expander<'_> {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            if let Some(with) = &query.with {
+                self.hidden.extend(with.cte_tables.iter().map(|cte| cte.alias.name.value.clone()));
+            }
+            expand_set(query.body.as_mut(), self.snapshot, &self.hidden);
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Expander { snapshot, hidden: Vec::new() });
+    Ok(())
+}
+
+fn expand_set(body: &mut SetExpr, snapshot: &Snapshot, hidden: &[String]) {
+    match body {
+        SetExpr::Select(select) => {
+            if let Some(from) = from_sources(&select.from, snapshot)
+                && !from.iter().any(|from| hidden.contains(&from.source.name))
+            {
+                expand_select(select, &from, false);
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            expand_set(left, snapshot, hidden);
+            expand_set(right, snapshot, hidden);
+        }
+        _ => {}
+    }
+}
+
+/// `streaming`: windows stay out (they are part of the key), and a join's columns are named `alias_column`.
+fn expand_select(select: &mut Select, from: &[From], streaming: bool) {
+    let prefix = streaming && from.len() > 1;
+    let mut projection = Vec::with_capacity(select.projection.len());
+    for item in select.projection.drain(..) {
+        match &item {
+            SelectItem::Wildcard(options) if plain(options) => {
+                for from in from {
+                    expand_source(from, prefix, streaming, &mut projection);
+                }
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) if plain(options) => {
+                match from.iter().find(|from| source_name(name).as_deref() == Some(&from.alias)) {
+                    Some(from) => expand_source(from, prefix, streaming, &mut projection),
+                    None => projection.push(item),
+                }
+            }
+            _ => projection.push(item),
+        }
+    }
+    select.projection = projection;
+}
+
+fn plain(options: &WildcardAdditionalOptions) -> bool {
+    options.opt_except.is_none() && options.opt_exclude.is_none() && options.opt_rename.is_none() && options.opt_replace.is_none()
+}
+
+fn expand_source(from: &From, prefix: bool, streaming: bool, into: &mut Vec<SelectItem>) {
+    let keys = from.source.key_columns().count();
+    let mut names: Vec<String> = from.source.columns.iter().map(|column| column.name.clone()).collect();
+    if from.source.window.is_some() && !streaming {
+        let dialect = from.source.dialect;
+        names.splice(keys..keys, [dialect.fold(WINDOWSTART), dialect.fold(WINDOWEND)]);
+    }
+    for name in names {
+        let expression = column(&from.alias, &name);
+        into.push(match prefix {
+            true => item(expression, &format!("{}_{name}", from.alias)),
+            false => SelectItem::UnnamedExpr(expression),
+        });
+    }
+}
+
+fn take_limit(query: &mut Query) -> Result<Option<u64>> {
+    let unsupported = || Error::unsupported("a streaming query takes LIMIT with a number only, and no OFFSET");
+    if query.fetch.is_some() {
+        return Err(unsupported());
+    }
+    match query.limit_clause.take() {
+        None => Ok(None),
+        Some(LimitClause::LimitOffset { limit: Some(Expr::Value(value)), offset: None, limit_by }) if limit_by.is_empty() => {
+            match value.value {
+                Value::Number(text, _) => text.parse().map(Some).map_err(|_| unsupported()),
+                _ => Err(unsupported()),
+            }
+        }
+        Some(LimitClause::LimitOffset { limit: None, offset: None, .. }) => Ok(None),
+        Some(_) => Err(unsupported()),
+    }
+}
+
+fn column(alias: &str, name: &str) -> Expr {
+    Expr::CompoundIdentifier(vec![Ident::with_quote('"', alias), Ident::with_quote('"', name)])
+}
+
+fn item(expr: Expr, name: &str) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) }
+}
+
+fn empty_select() -> Select {
+    use datafusion::sql::sqlparser::ast::SelectFlavor;
+    use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+    Select {
+        select_token: AttachedToken::empty(),
+        optimizer_hints: vec![],
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: false,
+        projection: vec![],
+        exclude: None,
+        into: None,
+        from: vec![],
+        lateral_views: vec![],
+        prewhere: None,
+        selection: None,
+        connect_by: vec![],
+        group_by: GroupByExpr::Expressions(vec![], vec![]),
+        cluster_by: vec![],
+        distribute_by: vec![],
+        sort_by: vec![],
+        having: None,
+        named_window: vec![],
+        qualify: None,
+        window_before_qualify: false,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    }
+}
