@@ -1,1 +1,25 @@
-//! Runs sql-tests/ against the real binary.
+//! Drives the real `millpond` binary over its real port: for `sql-tests/`, the README and the examples.
+//!
+//! The binary is not built from here: `scripts/test` builds it first, and [`binary`] says so when it is missing.
+
+pub mod binary;
+mod connection;
+mod error;
+mod psql;
+mod server;
+mod slt;
+mod variant;
+
+use std::path::PathBuf;
+
+pub use connection::Connection;
+pub use error::Error;
+pub use psql::{Psql, diff};
+pub use server::{Addresses, Server};
+pub use slt::run_file;
+pub use variant::Variant;
+
+/// The root of the clone: where `sql-tests/`, `examples/` and the README are, and where psql is started.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the crate lies in crates/sqltest of a clone")
+}

@@ -1,0 +1,119 @@
+//! ARCH-1  a crate depends on earlier layers only.
+//! ARCH-2  RocksDB is behind `log-embedded` and `state-rocksdb`, DataFusion and tokio are above the pure crates.
+//! ARCH-3  there is one version of each library whose types are in our interfaces.
+//! ARCH-4  the server alone is built of the same libraries as the whole workspace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use millpond_architecture::{LAYERS, LIBRARIES, ONE_VERSION};
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().other_options(vec!["--offline".to_string()]).exec().expect("cargo metadata")
+}
+
+/// The names of a package's dependencies outside its tests.
+fn normal(package: &Package) -> BTreeSet<String> {
+    package
+        .dependencies
+        .iter()
+        .filter(|dependency| dependency.kind == DependencyKind::Normal)
+        .map(|dependency| dependency.name.to_string())
+        .collect()
+}
+
+#[test]
+fn dependencies_point_downwards() {
+    let metadata = metadata();
+    let mut wrong = Vec::new();
+    for package in metadata.workspace_packages() {
+        let Some(layer) = LAYERS.iter().position(|name| *name == package.name.as_str()) else { continue };
+        for dependency in normal(package).iter().filter(|name| name.starts_with("millpond") && *name != LIBRARIES) {
+            if !LAYERS[..layer].contains(&dependency.as_str()) {
+                wrong.push(format!("{} must not depend on {dependency}", package.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_crate_has_its_place() {
+    let tools = [LIBRARIES, "millpond-architecture", "millpond-bench", "millpond-sqltest"];
+    let metadata = metadata();
+    let known: BTreeSet<&str> = LAYERS.into_iter().chain(tools).collect();
+    let found: BTreeSet<&str> = metadata.workspace_packages().iter().map(|package| package.name.as_str()).collect();
+    assert_eq!(found, known, "a new crate gets its place in LAYERS");
+}
+
+#[test]
+fn libraries_stay_behind_their_crates() {
+    // The crates that may name the library.
+    let borders: [(&str, &[&str]); 4] = [
+        ("rocksdb", &["millpond-state-rocksdb", "millpond-log-embedded"]),
+        ("pgwire", &["millpond"]),
+        ("axum", &["millpond"]),
+        ("tokio", &["millpond-serving", "millpond", LIBRARIES, "millpond-bench", "millpond-sqltest"]),
+    ];
+    let metadata = metadata();
+    let mut wrong = Vec::new();
+    for package in metadata.workspace_packages() {
+        let dependencies = normal(package);
+        for (library, allowed) in borders {
+            if dependencies.contains(library) && !allowed.contains(&package.name.as_str()) {
+                wrong.push(format!("{} must not depend on {library}", package.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn shared_libraries_have_one_version() {
+    let metadata = metadata();
+    let mut versions: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for package in &metadata.packages {
+        if let Some(name) = ONE_VERSION.iter().find(|name| **name == package.name.as_str()) {
+            versions.entry(name).or_default().insert(package.version.to_string());
+        }
+    }
+    for name in ONE_VERSION {
+        assert_eq!(versions.get(name).map_or(0, BTreeSet::len), 1, "{name}: {:?}", versions.get(name));
+    }
+}
+
+/// Every library with the features it is built with.
+fn features(selection: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--prefix", "none", "--format", "{p} [{f}]", "--edges"])
+        .args(selection)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .output()
+        .expect("cargo tree");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .map(|line| line.trim_end_matches(" (*)"))
+        .filter(|line| !line.is_empty() && !line.starts_with("millpond"))
+        .map(str::to_string)
+        .collect()
+}
+
+#[test]
+fn the_server_alone_is_built_of_the_same_libraries() {
+    let workspace = features(&["normal,build,dev", "--workspace"]);
+    for selection in [
+        &["normal,build", "-p", "millpond"][..],
+        &["normal,build,dev", "-p", "millpond-streams"],
+        &["normal,build,dev", "-p", "millpond-executor"],
+    ] {
+        let missing: Vec<String> = features(selection).difference(&workspace).cloned().collect();
+        assert!(
+            missing.is_empty(),
+            "{} would compile these libraries a second time; add the workspace's features to crates/libraries/Cargo.toml:\n{}",
+            selection.last().expect("not empty"),
+            missing.join("\n")
+        );
+    }
+}
