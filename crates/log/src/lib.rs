@@ -15,16 +15,22 @@
 //!
 //! What is not promised: an order between partitions; that offsets are dense; that entries come back cut as they were appended.
 
+pub mod compaction;
 pub mod conformance;
 pub mod entry;
 pub mod error;
 pub mod memory;
 pub mod murmur2;
+pub mod opaque;
+pub mod placed;
 
 use std::sync::Arc;
 
 pub use entry::{Control, Entry, Payload};
 pub use error::{Error, Result};
+pub use memory::MemoryLog;
+pub use opaque::opaque_schema;
+pub use placed::Placed;
 
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,9 +42,11 @@ pub struct TopicPartition {
 /// What happens to old records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cleanup {
-    /// Whole entries go when older than `retention_ms` or when the partition is larger than `retention_bytes`. `None` keeps.
+    /// Whole entries go, oldest first, when the newest timestamp in them is older than `retention_ms` or when the partition is larger
+    /// than `retention_bytes` (its last entry stays). As in Kafka, age is judged by the records' timestamps. `None` keeps.
     Delete { retention_ms: Option<i64>, retention_bytes: Option<u64> },
-    /// The last record of each key stays; a tombstone goes once it is older than a day. Key columns: `TopicConfig::key_columns`.
+    /// The last record of each key stays; a tombstone goes a day after the first cleaning that met it, so that a reader who is not
+    /// further behind than that has seen it. A partition's newest entry is left alone. Key columns: `TopicConfig::key_columns`.
     Compact,
 }
 
@@ -71,10 +79,39 @@ pub struct Transaction {
     pub appends: Vec<Append>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Append {
     pub target: TopicPartition,
     pub entry: Entry,
+}
+
+impl TopicPartition {
+    pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> TopicPartition {
+        TopicPartition { topic: topic.into(), partition }
+    }
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+impl TopicConfig {
+    /// Keeps everything.
+    pub fn keep(partitions: u32) -> TopicConfig {
+        TopicConfig { partitions, cleanup: Cleanup::Delete { retention_ms: None, retention_bytes: None }, key_columns: Vec::new() }
+    }
+
+    /// Keeps the last record of each key; no `key_columns` for a topic of opaque records.
+    pub fn compact(partitions: u32, key_columns: Vec<String>) -> TopicConfig {
+        TopicConfig { partitions, cleanup: Cleanup::Compact, key_columns }
+    }
+}
+
+impl FetchLimit {
+    /// Everything there is: for small topics that are read whole.
+    pub const NONE: FetchLimit = FetchLimit { rows_max: usize::MAX, bytes_max: usize::MAX };
 }
 
 /// Where an [`Append`] of a transaction went.
@@ -132,6 +169,9 @@ pub trait Log: Send + Sync + std::fmt::Debug {
 
     /// Entries from `from` on, oldest first; empty at the end. [`Error::OffsetOutOfRange`] below the start or beyond the end.
     fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>>;
+
+    /// Forgets whole entries before `before`, an offset up to the end: for repartition topics, whose only reader has committed there.
+    fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()>;
 
     /// Applies each topic's [`Cleanup`] as of `now_ms`.
     fn clean(&self, now_ms: i64) -> Result<Cleaned>;

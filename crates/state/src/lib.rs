@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod error;
 pub mod memory;
 pub mod overlay;
+pub mod window_key;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use millpond_log::{Appended, FetchLimit, Fetched, OffsetRange, TopicPartition, Transaction};
 
 pub use error::{Error, Result};
+pub use memory::MemoryBackend;
 pub use overlay::Overlay;
 
 /// A store's number in its backend; given by [`Backend::open_store`] for a stable name.
@@ -30,15 +32,46 @@ pub struct KeyRange<'a> {
 
 impl KeyRange<'_> {
     pub const ALL: KeyRange<'static> = KeyRange { start: &[], end: None };
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        key >= self.start && self.end.is_none_or(|end| key < end)
+    }
+
+    /// No key can be in it.
+    pub fn is_empty(&self) -> bool {
+        self.end.is_some_and(|end| end <= self.start)
+    }
+}
+
+/// The end of the range of all keys that start with `prefix`; `None`: to the last.
+pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix[..=kept].to_vec();
+    end[kept] += 1;
+    Some(end)
 }
 
 /// One partition's changes of one store, or several stores'.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct WriteSet {
     pub writes: Vec<Write>,
+    /// Horizons that move with this commit, as [`Backend::set_expiry`] would move them.
+    pub expiries: Vec<(StoreId, u32, Expiry)>,
 }
 
-#[derive(Debug)]
+impl WriteSet {
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.expiries.is_empty()
+    }
+
+    /// Adds what another task writes in the same commit.
+    pub fn append(&mut self, mut other: WriteSet) {
+        self.writes.append(&mut other.writes);
+        self.expiries.append(&mut other.expiries);
+    }
+}
+
+#[derive(Debug, Clone)]
 pub struct Write {
     pub store: StoreId,
     pub partition: u32,
@@ -47,7 +80,7 @@ pub struct Write {
     pub value: Option<Box<[u8]>>,
 }
 
-/// Reads committed state, at one moment or as it is now.
+/// Reads committed state, at one moment or as it is now. Rows that have expired ([`Expiry`]) are not seen.
 pub trait Reader: Send + Sync {
     /// The values of `keys`, in their order.
     fn get_many(&self, store: StoreId, partition: u32, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>>;
@@ -96,6 +129,9 @@ pub trait Backend: Reader {
 
     /// Moves a windowed store's horizon for one partition; never backwards.
     fn set_expiry(&self, store: StoreId, partition: u32, expiry: Expiry);
+
+    /// The horizon of a windowed store's partition, if it has one.
+    fn expiry(&self, store: StoreId, partition: u32) -> Option<Expiry>;
 
     /// Approximate bytes of a store on disk.
     fn size_bytes(&self, store: StoreId) -> u64;

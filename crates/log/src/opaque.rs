@@ -1,0 +1,124 @@
+//! Batches of opaque records: keys, values, headers and timestamps as Arrow columns.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, ListArray, RecordBatch, StringBuilder, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef};
+
+use crate::{Error, Result};
+
+static HEADER_FIELDS: LazyLock<Fields> =
+    LazyLock::new(|| Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Binary, true)]));
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("key", DataType::Binary, true),
+        Field::new("value", DataType::Binary, true),
+        Field::new("timestamp", DataType::Int64, false),
+        Field::new("headers", DataType::List(header_item()), true),
+    ]))
+});
+
+fn header_item() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Struct(HEADER_FIELDS.clone()), false))
+}
+
+/// `key` Binary, `value` Binary, `timestamp` Int64 (ms since the epoch, not null), `headers` List<Struct<key Utf8, value Binary>>.
+pub fn opaque_schema() -> SchemaRef {
+    SCHEMA.clone()
+}
+
+/// One record, borrowed or to be copied into a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    pub key: Option<&'a [u8]>,
+    /// `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    pub timestamp_ms: i64,
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+}
+
+/// A batch of [`opaque_schema`] with `records` in their order.
+pub fn batch<'a>(records: impl IntoIterator<Item = Record<'a>>) -> RecordBatch {
+    let (mut keys, mut values, mut timestamps) = (BinaryBuilder::new(), BinaryBuilder::new(), Vec::new());
+    let (mut names, mut contents, mut lengths) = (StringBuilder::new(), BinaryBuilder::new(), Vec::new());
+    for record in records {
+        keys.append_option(record.key);
+        values.append_option(record.value);
+        timestamps.push(record.timestamp_ms);
+        for (name, content) in record.headers {
+            names.append_value(name);
+            contents.append_option(*content);
+        }
+        lengths.push(record.headers.len());
+    }
+    let headers = StructArray::new(HEADER_FIELDS.clone(), vec![Arc::new(names.finish()), Arc::new(contents.finish())], None);
+    let headers = ListArray::new(header_item(), OffsetBuffer::from_lengths(lengths), Arc::new(headers), None);
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(keys.finish()), Arc::new(values.finish()), Arc::new(Int64Array::from(timestamps)), Arc::new(headers)];
+    RecordBatch::try_new(opaque_schema(), columns).expect("the columns are built after the schema")
+}
+
+/// The columns of a batch of [`opaque_schema`].
+#[derive(Debug, Clone, Copy)]
+pub struct Columns<'a> {
+    pub keys: &'a BinaryArray,
+    pub values: &'a BinaryArray,
+    pub timestamps: &'a Int64Array,
+    pub headers: &'a ListArray,
+}
+
+impl<'a> Columns<'a> {
+    /// [`Error::Corrupt`] when the batch has other columns.
+    pub fn of(batch: &'a RecordBatch) -> Result<Columns<'a>> {
+        let wrong = || Error::Corrupt(format!("an opaque batch has columns {:?}", batch.schema_ref().fields()));
+        if batch.num_columns() != 4 {
+            return Err(wrong());
+        }
+        Ok(Columns {
+            keys: batch.column(0).as_binary_opt().ok_or_else(wrong)?,
+            values: batch.column(1).as_binary_opt().ok_or_else(wrong)?,
+            timestamps: batch.column(2).as_primitive_opt::<Int64Type>().ok_or_else(wrong)?,
+            headers: batch.column(3).as_list_opt().ok_or_else(wrong)?,
+        })
+    }
+
+    pub fn key(&self, row: usize) -> Option<&'a [u8]> {
+        self.keys.is_valid(row).then(|| self.keys.value(row))
+    }
+
+    pub fn value(&self, row: usize) -> Option<&'a [u8]> {
+        self.values.is_valid(row).then(|| self.values.value(row))
+    }
+
+    pub fn headers(&self, row: usize) -> Vec<(String, Option<Vec<u8>>)> {
+        if self.headers.is_null(row) {
+            return Vec::new();
+        }
+        let headers = self.headers.value(row);
+        let Some(headers) = headers.as_struct_opt() else { return Vec::new() };
+        let (names, contents) = (headers.column(0).as_string::<i32>(), headers.column(1).as_binary::<i32>());
+        (0..headers.len())
+            .map(|header| (names.value(header).to_owned(), contents.is_valid(header).then(|| contents.value(header).to_vec())))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back() {
+        let records = [
+            Record { key: Some(b"k"), value: Some(b"v"), timestamp_ms: 7, headers: &[("h", Some(b"1")), ("n", None)] },
+            Record { key: None, value: None, timestamp_ms: -1, headers: &[] },
+        ];
+        let batch = batch(records);
+        let columns = Columns::of(&batch).unwrap();
+        assert_eq!((columns.key(0), columns.value(0), columns.timestamps.value(0)), (Some(&b"k"[..]), Some(&b"v"[..]), 7));
+        assert_eq!(columns.headers(0), vec![("h".to_owned(), Some(b"1".to_vec())), ("n".to_owned(), None)]);
+        assert_eq!((columns.key(1), columns.value(1), columns.headers(1)), (None, None, vec![]));
+    }
+}
