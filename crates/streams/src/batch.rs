@@ -1,7 +1,8 @@
 //! What flows between operators.
 
-use arrow::array::{BooleanArray, Int8Array, Int64Array, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
+use arrow::datatypes::{Int8Type, Int64Type};
 
 use crate::Result;
 
@@ -31,9 +32,6 @@ impl Batch {
 
     /// The rows where `mask` is true.
     pub fn filter(&self, mask: &BooleanArray) -> Result<Batch> {
-        use arrow::array::AsArray;
-        use arrow::compute::filter;
-        use arrow::datatypes::{Int8Type, Int64Type};
         Ok(Batch {
             rows: filter_record_batch(&self.rows, mask)?,
             timestamps: filter(&self.timestamps, mask)?.as_primitive::<Int64Type>().clone(),
@@ -42,6 +40,48 @@ impl Batch {
                 Some(changes) => Some(filter(changes, mask)?.as_primitive::<Int8Type>().clone()),
                 None => None,
             },
+        })
+    }
+
+    /// The rows at `indices`, in that order.
+    pub fn take(&self, indices: &UInt32Array) -> Result<Batch> {
+        Ok(Batch {
+            rows: take_record_batch(&self.rows, indices)?,
+            timestamps: take(&self.timestamps, indices, None)?.as_primitive::<Int64Type>().clone(),
+            stream_times: take(&self.stream_times, indices, None)?.as_primitive::<Int64Type>().clone(),
+            changes: match &self.changes {
+                Some(changes) => Some(take(changes, indices, None)?.as_primitive::<Int8Type>().clone()),
+                None => None,
+            },
+        })
+    }
+
+    /// `length` rows from `offset` on, without copying.
+    pub fn slice(&self, offset: usize, length: usize) -> Batch {
+        Batch {
+            rows: self.rows.slice(offset, length),
+            timestamps: self.timestamps.slice(offset, length),
+            stream_times: self.stream_times.slice(offset, length),
+            changes: self.changes.as_ref().map(|changes| changes.slice(offset, length)),
+        }
+    }
+
+    /// One batch of several of the same schema; there must be one at least.
+    pub fn concat(batches: &[Batch]) -> Result<Batch> {
+        if let [only] = batches {
+            return Ok(only.clone());
+        }
+        let joined = |part: fn(&Batch) -> Option<&dyn Array>| -> Result<Option<ArrayRef>> {
+            let parts: Vec<&dyn Array> = batches.iter().filter_map(part).collect();
+            Ok(if parts.is_empty() { None } else { Some(concat(&parts)?) })
+        };
+        let required = "a batch has timestamps and there is a batch";
+        Ok(Batch {
+            rows: concat_batches(&batches[0].rows.schema(), batches.iter().map(|batch| &batch.rows))?,
+            timestamps: joined(|batch| Some(&batch.timestamps))?.expect(required).as_primitive::<Int64Type>().clone(),
+            stream_times: joined(|batch| Some(&batch.stream_times))?.expect(required).as_primitive::<Int64Type>().clone(),
+            changes: joined(|batch| batch.changes.as_ref().map(|changes| changes as &dyn Array))?
+                .map(|changes| changes.as_primitive::<Int8Type>().clone()),
         })
     }
 }

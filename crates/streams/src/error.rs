@@ -1,6 +1,6 @@
 //! What stops a query.
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A row that fails does not come to this (it is counted and logged); these stop the task and its query.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,8 @@ pub enum Error {
     Arrow(#[from] arrow::error::ArrowError),
     #[error(transparent)]
     DataFusion(#[from] datafusion::error::DataFusionError),
+    #[error(transparent)]
+    Format(#[from] millpond_formats::Error),
     /// `ON ERROR stop`, and a record came that cannot be decoded.
     #[error("record {offset} of {topic}/{partition} cannot be decoded: {reason}")]
     Undecodable { topic: String, partition: u32, offset: u64, reason: String },

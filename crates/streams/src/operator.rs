@@ -1,8 +1,37 @@
 //! The operators' common face.
 
+pub mod aggregate;
+pub mod filter;
+#[cfg(test)]
+mod fixture;
+pub mod merge;
+pub mod outbox;
+pub mod partition;
+pub mod project;
+pub mod push;
+pub mod record;
+pub mod repartition;
+mod row_codec;
+pub mod session;
+pub mod sink;
+pub mod source;
+pub mod store;
+pub mod stream_source;
+pub mod stream_table_join;
+pub mod table_aggregate;
+pub mod table_key;
+pub mod table_source;
+mod window;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use millpond_log::Append;
 use millpond_state::WriteSet;
 
+use crate::time::StreamTime;
 use crate::{Batch, Result};
 
 /// One step of a sub-topology. Built once, with its configuration and stores; everything else comes through [`Context`].
@@ -35,6 +64,8 @@ pub trait Operator: Send {
 pub struct Context<'a> {
     /// The task's partition.
     pub partition: u32,
+    /// How far the task had come when this began; in [`Operator::advance`] and [`Operator::flush`]: has come.
+    pub stream_time: StreamTime,
     /// Wall clock, ms, as the executor sees it.
     pub now_ms: i64,
     /// Batches for the operators behind this one, in order.
@@ -55,6 +86,22 @@ impl Context<'_> {
     }
 }
 
+/// The schema with all of its columns nullable: an expression that fails gives NULL, whatever the plan thought of it.
+pub fn nullable(schema: &Schema) -> SchemaRef {
+    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// A batch of `schema`, which may have no columns; columns of a kindred type are cast to it.
+pub fn record_batch(schema: &SchemaRef, columns: Vec<ArrayRef>, num_rows: usize) -> Result<RecordBatch> {
+    let mut fitting = Vec::with_capacity(columns.len());
+    for (column, field) in columns.into_iter().zip(schema.fields()) {
+        fitting.push(if column.data_type() == field.data_type() { column } else { cast(&column, field.data_type())? });
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(num_rows));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), fitting, &options)?)
+}
+
 /// Something for the processing log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Incident {
@@ -68,6 +115,22 @@ pub struct Incident {
     pub rowtime_ms: Option<i64>,
     /// The raw key and value, for `on_error = dead_letter`.
     pub raw: Option<(Option<Vec<u8>>, Option<Vec<u8>>)>,
+}
+
+impl Incident {
+    /// One that says no more than what happened where.
+    pub fn new(kind: IncidentKind, node: &str, message: impl Into<String>) -> Incident {
+        Incident {
+            kind,
+            node: node.to_owned(),
+            message: message.into(),
+            topic: None,
+            partition: None,
+            offset: None,
+            rowtime_ms: None,
+            raw: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,4 +157,16 @@ pub struct Counters {
     pub bad_timestamp: u64,
     /// Expressions that failed and gave NULL.
     pub failed_expressions: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.late += other.late;
+        self.undecodable += other.undecodable;
+        self.null_key += other.null_key;
+        self.bad_timestamp += other.bad_timestamp;
+        self.failed_expressions += other.failed_expressions;
+    }
 }

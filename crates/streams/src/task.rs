@@ -1,3 +1,295 @@
-//! See the crate's documentation.
-#[derive(Debug)]
-pub struct Task;
+//! A task runs one partition of a sub-topology (`query/sub-topology/partition`).
+//!
+//! ```text
+//!            process                                     commit
+//!  fetched ─► decoded ─► waiting ─► node ─► node ─► …   ─► advance, flush ─► appends, writes, positions
+//!                          │
+//!                          └ only in tasks of several inputs: until it is the row's turn (`time::next_input`)
+//! ```
+//!
+//! TSK-1  what a commit hands over belongs together: the rows taken, what they gave, and the positions behind them.
+//! TSK-2  a task that failed, or whose commit failed, is thrown away; one built anew goes on from the last commit.
+
+mod build;
+mod input;
+mod position;
+
+use std::sync::Arc;
+
+use millpond_log::{Append, Fetched};
+use millpond_state::{Backend, WriteSet};
+
+use self::input::{Queue, Taken};
+use self::position::Positions;
+use crate::operator::push::Subscriber;
+use crate::operator::source::Source;
+use crate::operator::{Context, Counters, Incident, Operator};
+use crate::time::{Channel, Clock, Head, StreamTime, Turn, next_input};
+use crate::{Error, Result};
+
+pub use self::input::Input;
+
+/// So many incidents wait to be taken; beyond, those are dropped that carry no raw record.
+pub const INCIDENTS_MAX: usize = 10_000;
+
+/// What a task is built over.
+#[derive(Clone)]
+pub struct Stores {
+    pub backend: Arc<dyn Backend>,
+    /// For topologies that end in [`crate::topology::OperatorSpec::Push`].
+    pub subscriber: Option<Arc<dyn Subscriber>>,
+}
+
+impl Stores {
+    pub fn new(backend: Arc<dyn Backend>) -> Stores {
+        Stores { backend, subscriber: None }
+    }
+}
+
+pub struct Task {
+    id: String,
+    partition: u32,
+    /// Of the nodes; shared with the contexts they run in.
+    nodes: Arc<[String]>,
+    steps: Vec<Step>,
+    /// For each node those that read it, and at which port.
+    readers: Vec<Vec<(usize, usize)>>,
+    inputs: Vec<Queue>,
+    /// Whether only tables are read: they then make the stream time.
+    tables_only: bool,
+    positions: Positions,
+    clock: Clock,
+    appends: Vec<Append>,
+    incidents: Vec<Incident>,
+    counters: Counters,
+    dirty: bool,
+}
+
+enum Step {
+    Source(Box<dyn Source>),
+    Operator(Box<dyn Operator>),
+}
+
+/// What is to be committed together.
+#[derive(Debug, Default)]
+pub struct TaskCommit {
+    /// In the order in which they must be appended.
+    pub appends: Vec<Append>,
+    /// State and positions.
+    pub writes: WriteSet,
+}
+
+impl Task {
+    /// `query/sub-topology/partition`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// What it reads, in the order of the indexes that other methods take, and where each is to be read on.
+    pub fn inputs(&self) -> Vec<Input> {
+        self.inputs.iter().map(Queue::input).collect()
+    }
+
+    /// Begins `input` at an offset of the caller's choice; for tasks that have not read it yet.
+    pub fn seek(&mut self, input: usize, offset: u64) {
+        self.inputs[input].seek(offset);
+    }
+
+    /// Whether the next entry of `input` is of use now. Not when rows of it wait for rows of another input.
+    pub fn wants(&self, input: usize) -> bool {
+        self.inputs.len() == 1 || self.inputs[input].is_empty()
+    }
+
+    /// Takes what was fetched from `input`: runs the rows whose turn it is. In a task of several inputs rows wait while another input may
+    /// still have earlier ones: call this, or [`Task::set_end`], for each input that it [`Task::wants`], until a round brings nothing.
+    pub fn process(&mut self, input: usize, fetched: &Fetched, now_ms: i64) -> Result<()> {
+        let node = self.inputs[input].node;
+        let arrival = self.source(node).decode(fetched)?;
+        self.inputs[input].push(arrival, fetched.base_offset);
+        // What was known of the inputs' ends is older than this entry.
+        self.inputs.iter_mut().for_each(|queue| queue.at_end = false);
+        self.run(now_ms)
+    }
+
+    /// A fetch of `input` brought nothing: it has no more for now, and others need not wait for it.
+    pub fn set_end(&mut self, input: usize, now_ms: i64) -> Result<()> {
+        self.inputs[input].at_end = true;
+        self.run(now_ms)
+    }
+
+    /// `input` is caught up and has been silent for its `idle_timeout`, or is not any more. Rows wake it, too.
+    pub fn set_idle(&mut self, input: usize, idle: bool) {
+        if self.inputs[input].repartition {
+            // Its channels' tasks announce their idleness themselves.
+            return;
+        }
+        let node = self.inputs[input].node;
+        let channels = self.source(node).channels();
+        if channels.get(0).is_some_and(|channel| channel.idle != idle) {
+            channels.set_idle(0, idle);
+            self.dirty = true;
+        }
+    }
+
+    /// How far the task has come with the rows it has taken.
+    pub fn stream_time(&mut self) -> StreamTime {
+        StreamTime::of(self.channels().into_iter())
+    }
+
+    /// Whether there is something to be committed.
+    pub fn dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Whether fetched rows wait for rows of another input.
+    pub fn waiting(&self) -> bool {
+        self.inputs.iter().any(|queue| !queue.is_empty())
+    }
+
+    /// Forwards what was held back, tells the operators how far stream time has come, and hands over what is to be committed.
+    pub fn commit(&mut self, now_ms: i64) -> Result<TaskCommit> {
+        let nodes = self.nodes.clone();
+        let mut context = self.context(&nodes, now_ms);
+        let tick = self.clock.tick(context.stream_time);
+        for node in 0..self.steps.len() {
+            if let (Step::Operator(operator), Some(stream_time_ms)) = (&mut self.steps[node], tick) {
+                context.node = &nodes[node];
+                operator.advance(stream_time_ms, &mut context)?;
+                self.deliver(node, &nodes, &mut context)?;
+            }
+            if let Step::Operator(operator) = &mut self.steps[node] {
+                context.node = &nodes[node];
+                operator.flush(&mut context)?;
+                self.deliver(node, &nodes, &mut context)?;
+            }
+        }
+        let stream_time = context.stream_time;
+        self.leave(context);
+
+        let mut writes = WriteSet::default();
+        for step in &mut self.steps {
+            match step {
+                Step::Source(source) => source.write(&mut writes)?,
+                Step::Operator(operator) => operator.write(&mut writes)?,
+            }
+        }
+        for queue in &self.inputs {
+            let Step::Source(source) = &mut self.steps[queue.node] else { continue };
+            self.positions.write_input(&nodes[queue.node], queue, source.channels(), &mut writes);
+        }
+        self.positions.write_clock(self.clock, stream_time, &mut writes);
+        self.dirty = false;
+        Ok(TaskCommit { appends: std::mem::take(&mut self.appends), writes })
+    }
+
+    /// What there is to say in the processing log since this was last asked.
+    pub fn take_incidents(&mut self) -> Vec<Incident> {
+        std::mem::take(&mut self.incidents)
+    }
+
+    /// Rows since this was last asked.
+    pub fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
+    }
+
+    /// Runs rows as long as it is some row's turn.
+    fn run(&mut self, now_ms: i64) -> Result<()> {
+        let nodes = self.nodes.clone();
+        while let Some(turn) = self.turn() {
+            let queue = &mut self.inputs[turn.input];
+            let node = queue.node;
+            let taken = queue.take(turn.until_ms);
+            self.dirty = true;
+            let mut context = self.context(&nodes, now_ms);
+            context.node = &nodes[node];
+            match taken {
+                Taken::Control { channel, control } => self.source(node).channels().announce(channel, control),
+                Taken::Rows { records, incidents, counters } => {
+                    context.incidents.extend(incidents);
+                    context.counters += counters;
+                    self.source(node).process(records, &mut context)?;
+                    self.deliver(node, &nodes, &mut context)?;
+                }
+            }
+            self.leave(context);
+        }
+        Ok(())
+    }
+
+    /// Entries that hold no rows have no time: they are always next.
+    fn turn(&self) -> Option<Turn> {
+        if let Some(input) = self.inputs.iter().position(Queue::timeless) {
+            return Some(Turn { input, until_ms: None });
+        }
+        if let [only] = self.inputs.as_slice() {
+            return (!only.is_empty()).then_some(Turn { input: 0, until_ms: None });
+        }
+        let heads: Vec<Head> = self.inputs.iter().map(Queue::head).collect();
+        next_input(&heads)
+    }
+
+    /// Hands what `node` forwarded to the nodes behind it, and what those forward on.
+    fn deliver<'a>(&mut self, node: usize, nodes: &'a [String], context: &mut Context<'a>) -> Result<()> {
+        let mut work = vec![(node, std::mem::take(&mut context.forwarded))];
+        while let Some((node, batches)) = work.pop() {
+            for (reader, port) in &self.readers[node] {
+                let Step::Operator(operator) = &mut self.steps[*reader] else {
+                    return Err(Error::Topology(format!("source {} has an input", nodes[*reader])));
+                };
+                context.node = &nodes[*reader];
+                for batch in &batches {
+                    operator.process(*port, batch.clone(), context)?;
+                }
+                if !context.forwarded.is_empty() {
+                    work.push((*reader, std::mem::take(&mut context.forwarded)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn context<'a>(&mut self, nodes: &'a [String], now_ms: i64) -> Context<'a> {
+        Context {
+            partition: self.partition,
+            stream_time: self.stream_time(),
+            now_ms,
+            appends: std::mem::take(&mut self.appends),
+            node: nodes.first().map_or("", String::as_str),
+            ..Context::default()
+        }
+    }
+
+    fn leave(&mut self, context: Context<'_>) {
+        self.appends = context.appends;
+        self.counters += context.counters;
+        let room = INCIDENTS_MAX.saturating_sub(self.incidents.len());
+        let (raw, plain): (Vec<_>, Vec<_>) = context.incidents.into_iter().partition(|incident| incident.raw.is_some());
+        self.incidents.extend(raw);
+        self.incidents.extend(plain.into_iter().take(room));
+    }
+
+    fn source(&mut self, node: usize) -> &mut dyn Source {
+        match &mut self.steps[node] {
+            Step::Source(source) => source.as_mut(),
+            Step::Operator(_) => unreachable!("an input's node is a source: the task was built so"),
+        }
+    }
+
+    /// Those that make the stream time: the streams', or the tables' where only tables are read.
+    fn channels(&mut self) -> Vec<Channel> {
+        let mut channels = Vec::new();
+        for queue in &self.inputs {
+            if queue.table && !self.tables_only {
+                continue;
+            }
+            if let Step::Source(source) = &mut self.steps[queue.node] {
+                channels.extend(source.channels().iter());
+            }
+        }
+        channels
+    }
+}

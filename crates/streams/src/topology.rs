@@ -125,7 +125,7 @@ pub enum SourceColumn {
     RowPartition,
     /// Int64.
     RowOffset,
-    /// Timestamp(ms), of the windowed key.
+    /// Timestamp(ms), of the windowed key; nulls when the layout is not windowed.
     WindowStart,
     WindowEnd,
 }
@@ -209,6 +209,8 @@ pub struct RepartitionSpec {
     pub partitions: u32,
     /// Indexes into the input's columns: what is hashed ([`crate::operator::partition`]).
     pub key: Vec<usize>,
+    /// How the key is written to be hashed: as in the topic that the rows must be co-partitioned with.
+    pub key_format: Format,
     pub idle_timeout_ms: Option<i64>,
 }
 
@@ -229,4 +231,8 @@ pub struct SinkSpec {
     pub retention_ms: Option<i64>,
     /// Sink column that gives the record's timestamp, with its pattern for text.
     pub timestamp: Option<(usize, Option<String>)>,
+    /// Tables: each change is a record, not only the last of its key in a commit interval.
+    pub emit_every_update: bool,
+    /// Only the table store is written, in the task's own partition; the topic is where the rows came from (a declared table).
+    pub store_only: bool,
 }

@@ -1,0 +1,33 @@
+//! `WHERE` and `HAVING`: rows for which the predicate is true. Of a table's change, each half is judged by itself: the row that goes
+//! was let through by the same predicate when it came.
+
+use std::sync::Arc;
+
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::{Context, Operator};
+use crate::expression::Guarded;
+use crate::{Batch, Result};
+
+#[derive(Debug)]
+pub struct Filter {
+    predicate: Guarded,
+}
+
+impl Filter {
+    pub fn new(predicate: Arc<dyn PhysicalExpr>) -> Filter {
+        Filter { predicate: Guarded::new(predicate) }
+    }
+}
+
+impl Operator for Filter {
+    fn process(&mut self, _port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
+        let mask = self.predicate.mask(&batch, context)?;
+        match mask.true_count() {
+            0 => {}
+            count if count == mask.len() => context.forward(batch),
+            _ => context.forward(batch.filter(&mask)?),
+        }
+        Ok(())
+    }
+}

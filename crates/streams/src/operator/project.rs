@@ -1,0 +1,38 @@
+//! `SELECT` list: one expression for each column.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::{Context, Operator, nullable, record_batch};
+use crate::expression::Guarded;
+use crate::{Batch, Error, Result};
+
+#[derive(Debug)]
+pub struct Project {
+    expressions: Vec<Guarded>,
+    schema: SchemaRef,
+}
+
+impl Project {
+    pub fn new(expressions: &[Arc<dyn PhysicalExpr>], schema: &SchemaRef) -> Result<Project> {
+        if expressions.len() != schema.fields().len() {
+            let counts = (expressions.len(), schema.fields().len());
+            return Err(Error::Topology(format!("a projection has {} expressions for {} columns", counts.0, counts.1)));
+        }
+        let guarded = |(expression, field): (&Arc<dyn PhysicalExpr>, &Arc<arrow::datatypes::Field>)| {
+            Guarded::of_type(expression.clone(), field.data_type().clone())
+        };
+        Ok(Project { expressions: expressions.iter().zip(schema.fields()).map(guarded).collect(), schema: nullable(schema) })
+    }
+}
+
+impl Operator for Project {
+    fn process(&mut self, _port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
+        let columns = self.expressions.iter().map(|expression| expression.values(&batch, context)).collect::<Result<_>>()?;
+        let rows = record_batch(&self.schema, columns, batch.num_rows())?;
+        context.forward(batch.with_rows(rows));
+        Ok(())
+    }
+}

@@ -1,0 +1,309 @@
+//! A topic's entries into a source's columns: what stream and table sources have in common.
+//!
+//! REC-1  only the columns that are wanted are decoded.
+//! REC-2  a record that cannot be decoded, or has no time, is left out, counted, and explained; the others of its entry stay.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, Int32Array, Int64Array, RecordBatch, new_null_array,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{cast, filter, is_null};
+use arrow::datatypes::{DataType, FieldRef, Int64Type, SchemaRef};
+use millpond_formats::timestamp::Pattern;
+use millpond_formats::{Decoder, Format, Options, windowed};
+use millpond_log::entry::{TIMESTAMP, TOMBSTONE};
+use millpond_log::{Fetched, Payload, opaque};
+
+use super::source::{Arrival, Content, Keys, Records};
+use super::stream_source::running_max;
+use super::table_key::{MILLIS, WINDOW_END, WINDOW_START};
+use super::{Counters, Incident, IncidentKind, nullable, record_batch};
+use crate::expression::DESCRIBED_MAX;
+use crate::topology::{OnError, SourceColumn, SourceSpec, Windowed};
+use crate::{Batch, Error, Result};
+
+/// Decodes the entries of one partition for one source node.
+pub struct RecordDecoder {
+    spec: SourceSpec,
+    node: String,
+    schema: SchemaRef,
+    partition: u32,
+    table: bool,
+    key: Side,
+    value: Side,
+    pattern: Option<Pattern>,
+}
+
+/// Half of an opaque record.
+struct Side {
+    /// Declared columns that are wanted of it.
+    wanted: Vec<usize>,
+    /// `None`: the format has no bytes.
+    decoder: Option<Decoder>,
+}
+
+/// An entry's declared columns that are wanted (by index into the layout's columns), and what else a row has.
+struct Decoded {
+    columns: Vec<Option<ArrayRef>>,
+    timestamps: Int64Array,
+    /// True where there is no value: a table's row deletes its key.
+    tombstones: BooleanArray,
+    windows: Option<(Int64Array, Int64Array)>,
+    /// Rows that cannot be decoded, and why.
+    errors: Vec<(usize, String)>,
+}
+
+impl RecordDecoder {
+    pub fn new(spec: &SourceSpec, node: &str, schema: &SchemaRef, partition: u32, table: bool) -> Result<RecordDecoder> {
+        let layout = &spec.layout;
+        let unsound = |what: &str| Error::Topology(format!("source {}: {what}", spec.source));
+        if spec.columns.len() != schema.fields().len() {
+            return Err(unsound("its node has other columns"));
+        }
+        let declared = spec.columns.iter().filter_map(|column| match column {
+            SourceColumn::Declared(index) => Some(*index),
+            _ => None,
+        });
+        let mut wanted: Vec<usize> = declared.chain(spec.timestamp.as_ref().map(|(index, _)| *index)).collect();
+        if table {
+            wanted.extend(0..layout.key_columns);
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        if wanted.last().is_some_and(|last| *last >= layout.columns.len()) {
+            return Err(unsound("a column that is not declared is wanted"));
+        }
+        let value = wanted.split_off(wanted.partition_point(|column| *column < layout.key_columns));
+        let (key_fields, value_fields) = layout.columns.split_at(layout.key_columns);
+        let value_options = Options { wrap_single_value: layout.wrap_single_value };
+        let pattern = match &spec.timestamp {
+            Some((_, Some(pattern))) => Some(Pattern::new(pattern)?),
+            _ => None,
+        };
+        Ok(RecordDecoder {
+            key: Side::new(&layout.key_format, key_fields, wanted, 0, Options::KEY)?,
+            value: Side::new(&layout.value_format, value_fields, value, layout.key_columns, value_options)?,
+            spec: spec.clone(),
+            node: node.to_owned(),
+            schema: nullable(schema),
+            partition,
+            table,
+            pattern,
+        })
+    }
+
+    /// `running_max_ms` is the partition's largest timestamp up to here.
+    pub fn decode(&mut self, fetched: &Fetched, running_max_ms: &mut i64) -> Result<Arrival> {
+        let decoded = match &fetched.entry.payload {
+            Payload::Columns(rows) => self.columns(rows)?,
+            Payload::Opaque(rows) => self.opaque(rows)?,
+            Payload::Control(control) => {
+                let content = Content::Control { channel: fetched.entry.channel as usize, control: *control };
+                let (incidents, counters) = (Vec::new(), Counters::default());
+                return Ok(Arrival { content, incidents, counters, next_offset: fetched.next_offset });
+            }
+        };
+        let rows = decoded.timestamps.len();
+        let mut counters = Counters { rows_in: rows as u64, undecodable: decoded.errors.len() as u64, ..Counters::default() };
+        let incidents = self.incidents(fetched, &decoded)?;
+
+        let timestamps = self.rowtimes(&decoded)?;
+        let mut kept = BooleanBufferBuilder::new(rows);
+        kept.append_n(rows, true);
+        for (row, _) in &decoded.errors {
+            kept.set_bit(*row, false);
+        }
+        let timed: BooleanBuffer = timestamps.iter().map(|time_ms| time_ms.is_some_and(|time_ms| time_ms >= 0)).collect();
+        let decodable = kept.finish();
+        let kept = &decodable & &timed;
+        counters.bad_timestamp = (decodable.count_set_bits() - kept.count_set_bits()) as u64;
+
+        let offsets = Int64Array::from_iter_values((0..rows).map(|row| fetched.offset(row) as i64));
+        let mut records = self.records(decoded, &timestamps, offsets)?;
+        if kept.count_set_bits() < rows {
+            records = records.filter(&BooleanArray::new(kept, None))?;
+        }
+        records.batch.stream_times = running_max(&records.batch.timestamps, running_max_ms);
+        Ok(Arrival { content: Content::Records(records), incidents, counters, next_offset: fetched.next_offset })
+    }
+
+    fn columns(&self, rows: &RecordBatch) -> Result<Decoded> {
+        let declared = &self.spec.layout.columns;
+        let mut columns = vec![None; declared.len()];
+        for index in self.key.wanted.iter().chain(&self.value.wanted) {
+            let field = &declared[*index];
+            columns[*index] = Some(match rows.column_by_name(field.name()) {
+                Some(column) if column.data_type() == field.data_type() => column.clone(),
+                Some(column) => cast(column, field.data_type())?,
+                // Written before the column was added.
+                None => new_null_array(field.data_type(), rows.num_rows()),
+            });
+        }
+        let corrupt = |column: &str| millpond_log::Error::Corrupt(format!("an entry of topic \"{}\" has no {column}", self.spec.topic));
+        let timestamps = rows.column_by_name(TIMESTAMP).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let tombstones = rows.column_by_name(TOMBSTONE).and_then(|column| column.as_boolean_opt());
+        let window = |name: &str| -> Result<Int64Array> {
+            let column = rows.column_by_name(name).ok_or_else(|| corrupt(name))?;
+            Ok(cast(&cast(column, &MILLIS)?, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+        };
+        Ok(Decoded {
+            columns,
+            timestamps: timestamps.ok_or_else(|| corrupt(TIMESTAMP))?.clone(),
+            tombstones: tombstones.cloned().unwrap_or_else(|| BooleanArray::from(vec![false; rows.num_rows()])),
+            windows: match self.spec.layout.windowed {
+                Some(_) => Some((window(WINDOW_START)?, window(WINDOW_END)?)),
+                None => None,
+            },
+            errors: Vec::new(),
+        })
+    }
+
+    fn opaque(&self, rows: &RecordBatch) -> Result<Decoded> {
+        let record = opaque::Columns::of(rows)?;
+        let mut columns = vec![None; self.spec.layout.columns.len()];
+        let mut errors = Vec::new();
+        let (keys, windows) = match self.spec.layout.windowed {
+            None => (record.keys.clone(), None),
+            Some(kind) => {
+                let split = windowed::split(record.keys, window_format(kind));
+                errors.extend(split.errors);
+                (split.keys, Some((split.starts, split.ends)))
+            }
+        };
+        self.key.decode(&keys, &mut columns, &mut errors);
+        self.value.decode(record.values, &mut columns, &mut errors);
+        for index in self.key.wanted.iter().chain(&self.value.wanted) {
+            columns[*index].get_or_insert_with(|| new_null_array(self.spec.layout.columns[*index].data_type(), rows.num_rows()));
+        }
+        errors.sort_by_key(|(row, _)| *row);
+        errors.dedup_by_key(|(row, _)| *row);
+        let tombstones = is_null(record.values)?;
+        Ok(Decoded { columns, timestamps: record.timestamps.clone(), tombstones, windows, errors })
+    }
+
+    /// Rowtime of each row; null where there is none. A row without a value has no timestamp column, so its record's time counts.
+    fn rowtimes(&self, decoded: &Decoded) -> Result<Int64Array> {
+        let Some((index, _)) = &self.spec.timestamp else { return Ok(decoded.timestamps.clone()) };
+        let column = decoded.columns[*index].as_ref().expect("the timestamp column is wanted");
+        let own = millis(column, self.pattern.as_ref())?;
+        if decoded.tombstones.true_count() == 0 {
+            return Ok(own);
+        }
+        let recorded = decoded.timestamps.iter().zip(&own).zip(decoded.tombstones.iter());
+        Ok(recorded.map(|((recorded, own), tombstone)| if tombstone == Some(true) { recorded } else { own }).collect())
+    }
+
+    fn records(&self, decoded: Decoded, timestamps: &Int64Array, offsets: Int64Array) -> Result<Records> {
+        let rows = timestamps.len();
+        let time = |values: &Int64Array| cast(values, &MILLIS);
+        let bound = |windows: &Option<(Int64Array, Int64Array)>, end: bool| match windows {
+            Some((starts, ends)) => time(if end { ends } else { starts }),
+            None => Ok(new_null_array(&MILLIS, rows)),
+        };
+        let columns = self.spec.columns.iter().map(|column| {
+            Ok(match column {
+                SourceColumn::Declared(index) => decoded.columns[*index].clone().expect("a declared column of the node is wanted"),
+                SourceColumn::Rowtime => time(timestamps)?,
+                SourceColumn::RowPartition => Arc::new(Int32Array::from(vec![self.partition as i32; rows])) as ArrayRef,
+                SourceColumn::RowOffset => Arc::new(offsets.clone()),
+                SourceColumn::WindowStart => bound(&decoded.windows, false)?,
+                SourceColumn::WindowEnd => bound(&decoded.windows, true)?,
+            })
+        });
+        let rows = record_batch(&self.schema, columns.collect::<Result<_>>()?, rows)?;
+        let keys = self.table.then(|| Keys {
+            columns: decoded.columns[..self.spec.layout.key_columns].iter().flatten().cloned().collect(),
+            windows: decoded.windows,
+            tombstones: decoded.tombstones,
+        });
+        let batch = Batch { rows, timestamps: timestamps.clone(), stream_times: timestamps.clone(), changes: None };
+        Ok(Records { batch, offsets, keys })
+    }
+
+    fn incidents(&self, fetched: &Fetched, decoded: &Decoded) -> Result<Vec<Incident>> {
+        let policy = self.spec.on_error;
+        let topic = || self.spec.topic.to_string();
+        if let (OnError::Stop, Some((row, reason))) = (policy, decoded.errors.first()) {
+            let (partition, offset) = (self.partition, fetched.offset(*row));
+            return Err(Error::Undecodable { topic: topic(), partition, offset, reason: reason.clone() });
+        }
+        let raw = |row: usize| match &fetched.entry.payload {
+            Payload::Opaque(rows) if policy == OnError::DeadLetter => {
+                let record = opaque::Columns::of(rows).ok()?;
+                Some((record.key(row).map(<[u8]>::to_vec), record.value(row).map(<[u8]>::to_vec)))
+            }
+            _ => None,
+        };
+        // Dead letters must all be kept; of others a sample will do.
+        let most = if policy == OnError::DeadLetter { usize::MAX } else { DESCRIBED_MAX };
+        let incident = |(row, reason): &(usize, String)| Incident {
+            topic: Some(topic()),
+            partition: Some(self.partition),
+            offset: Some(fetched.offset(*row)),
+            rowtime_ms: Some(decoded.timestamps.value(*row)),
+            raw: raw(*row),
+            ..Incident::new(IncidentKind::Deserialization, &self.node, reason.clone())
+        };
+        Ok(decoded.errors.iter().take(most).map(incident).collect())
+    }
+}
+
+impl Side {
+    /// `first` is the index of the side's first declared column.
+    fn new(format: &Format, fields: &[FieldRef], wanted: Vec<usize>, first: usize, options: Options) -> Result<Side> {
+        let decoder = match format {
+            Format::Native => None,
+            // Made even when nothing is wanted: whether a record can be read must not depend on who reads it.
+            _ => Some(Decoder::new(format, fields.to_vec(), wanted.iter().map(|index| index - first).collect(), options)?),
+        };
+        Ok(Side { wanted, decoder })
+    }
+
+    fn decode(&self, bytes: &BinaryArray, columns: &mut [Option<ArrayRef>], errors: &mut Vec<(usize, String)>) {
+        match &self.decoder {
+            Some(decoder) => {
+                let decoded = decoder.decode(bytes);
+                for (index, column) in self.wanted.iter().zip(decoded.columns) {
+                    columns[*index] = Some(column);
+                }
+                errors.extend(decoded.errors);
+            }
+            None => errors.extend((0..bytes.len()).map(|row| (row, "the topic's format is native, and the record has bytes".to_owned()))),
+        }
+    }
+}
+
+impl Records {
+    fn filter(&self, mask: &BooleanArray) -> Result<Records> {
+        Ok(Records {
+            batch: self.batch.filter(mask)?,
+            offsets: filter(&self.offsets, mask)?.as_primitive::<Int64Type>().clone(),
+            keys: match &self.keys {
+                Some(keys) => Some(keys.filter(mask)?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// How windows follow keys in the bytes of Kafka Streams' keys.
+pub(crate) fn window_format(windowed: Windowed) -> windowed::Window {
+    match windowed {
+        Windowed::Time { size_ms } => windowed::Window::Time { size_ms },
+        Windowed::Session => windowed::Window::Session,
+    }
+}
+
+/// A timestamp column's values in ms: BIGINT, TIMESTAMP, DATE, or text with its pattern. Null where there is none, or it cannot be read.
+pub(crate) fn millis(column: &ArrayRef, pattern: Option<&Pattern>) -> Result<Int64Array> {
+    match (column.data_type(), pattern) {
+        (DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8, Some(pattern)) => {
+            let text = cast(column, &DataType::Utf8)?;
+            Ok(text.as_string::<i32>().iter().map(|text| text.and_then(|text| pattern.parse(text).ok())).collect())
+        }
+        (data_type, _) if data_type.is_integer() => Ok(cast(column, &DataType::Int64)?.as_primitive::<Int64Type>().clone()),
+        _ => Ok(cast(&cast(column, &MILLIS)?, &DataType::Int64)?.as_primitive::<Int64Type>().clone()),
+    }
+}

@@ -1,0 +1,184 @@
+//! Makes a task of a sub-topology's description.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use millpond_log::Append;
+
+use super::input::{Description, Queue};
+use super::position::Positions;
+use super::{Step, Stores, Task};
+use crate::operator::aggregate::Aggregate;
+use crate::operator::filter::Filter;
+use crate::operator::merge::Merge;
+use crate::operator::project::Project;
+use crate::operator::push::Push;
+use crate::operator::repartition::{RepartitionSink, RepartitionSource};
+use crate::operator::session::SessionAggregate;
+use crate::operator::sink::Sink;
+use crate::operator::source::Source;
+use crate::operator::store::StoreHandle;
+use crate::operator::stream_source::StreamSource;
+use crate::operator::stream_table_join::StreamTableJoin;
+use crate::operator::table_aggregate::TableAggregate;
+use crate::operator::table_source::TableSource;
+use crate::operator::{Counters, Operator};
+use crate::time::StreamTime;
+use crate::topology::{AggregateSpec, Node, OperatorSpec, Phase, SourceSpec, WindowKind};
+use crate::{Error, Result, SubTopology};
+
+/// What the nodes of one task are made with.
+struct Builder<'a> {
+    query: &'a str,
+    sub_topology: &'a SubTopology,
+    partition: u32,
+    stores: &'a Stores,
+    positions: Positions,
+    /// Of the last commit.
+    restored: StreamTime,
+    inputs: Vec<Queue>,
+}
+
+impl Task {
+    /// Opens the stores (named `query/node`, tables' sinks as they say) and stands where the last commit left it.
+    pub fn build(query: &str, sub_topology: &SubTopology, partition: u32, stores: &Stores) -> Result<Task> {
+        let id = format!("{query}/{}/{partition}", sub_topology.id);
+        if partition >= sub_topology.partitions {
+            return Err(Error::Topology(format!("there is no task {id}: its sub-topology has {} partitions", sub_topology.partitions)));
+        }
+        let positions = format!("{query}/{}/positions", sub_topology.id);
+        let positions = Positions::new(StoreHandle::open(&stores.backend, &positions, partition)?);
+        let (clock, restored) = positions.clock()?;
+        let mut builder = Builder { query, sub_topology, partition, stores, positions, restored, inputs: Vec::new() };
+        let mut steps = Vec::with_capacity(sub_topology.nodes.len());
+        let mut readers = vec![Vec::new(); sub_topology.nodes.len()];
+        for (index, node) in sub_topology.nodes.iter().enumerate() {
+            for (port, input) in node.inputs.iter().enumerate() {
+                if *input >= index {
+                    return Err(Error::Topology(format!("node {} reads one that stands behind it", node.id)));
+                }
+                readers[*input].push((index, port));
+            }
+            steps.push(builder.step(index, node)?);
+        }
+        let Builder { inputs, positions, .. } = builder;
+        if inputs.is_empty() {
+            return Err(Error::Topology(format!("task {id} reads nothing")));
+        }
+        Ok(Task {
+            id,
+            partition,
+            nodes: sub_topology.nodes.iter().map(|node| node.id.clone()).collect::<Vec<String>>().into(),
+            steps,
+            readers,
+            tables_only: inputs.iter().all(|input| input.table),
+            inputs,
+            positions,
+            clock,
+            appends: Vec::<Append>::new(),
+            incidents: Vec::new(),
+            counters: Counters::default(),
+            dirty: false,
+        })
+    }
+}
+
+impl Builder<'_> {
+    fn step(&mut self, index: usize, node: &Node) -> Result<Step> {
+        let inputs = match node.operator {
+            OperatorSpec::StreamSource(_) | OperatorSpec::TableSource(_) | OperatorSpec::RepartitionSource { .. } => 0..=0,
+            OperatorSpec::StreamTableJoin(_) => 2..=2,
+            OperatorSpec::Merge => 1..=usize::MAX,
+            _ => 1..=1,
+        };
+        if !inputs.contains(&node.inputs.len()) {
+            return Err(Error::Topology(format!("node {} has {} inputs", node.id, node.inputs.len())));
+        }
+        Ok(match &node.operator {
+            OperatorSpec::StreamSource(spec) => {
+                let source = StreamSource::new(spec, &node.id, &node.schema, self.partition)?;
+                self.source(index, node, Box::new(source), &spec.topic, false, spec.idle_timeout_ms)?
+            }
+            OperatorSpec::TableSource(spec) => {
+                let source = self.table_source(node, spec)?;
+                self.source(index, node, Box::new(source), &spec.topic, true, spec.idle_timeout_ms)?
+            }
+            OperatorSpec::RepartitionSource { topic, upstream_partitions, table } => {
+                let source = RepartitionSource::new(&node.schema, *upstream_partitions, *table);
+                self.source(index, node, Box::new(source), topic, *table, None)?
+            }
+            operator => Step::Operator(self.operator(node, operator)?),
+        })
+    }
+
+    fn operator(&mut self, node: &Node, operator: &OperatorSpec) -> Result<Box<dyn Operator>> {
+        Ok(match operator {
+            OperatorSpec::Filter { predicate } => Box::new(Filter::new(predicate.clone())),
+            OperatorSpec::Project { expressions } => Box::new(Project::new(expressions, &node.schema)?),
+            OperatorSpec::Merge => Box::new(Merge::new(&node.schema)),
+            OperatorSpec::Aggregate(spec) => self.aggregate(node, spec)?,
+            OperatorSpec::TableAggregate(spec) => {
+                Box::new(TableAggregate::new(spec, self.schema(node, 0), &node.schema, self.open(node)?)?)
+            }
+            OperatorSpec::StreamTableJoin(spec) => {
+                let (stream, table) = (self.schema(node, 0), self.schema(node, 1));
+                Box::new(StreamTableJoin::new(spec, stream, table, &node.schema, self.open(node)?)?)
+            }
+            OperatorSpec::RepartitionSink(spec) => Box::new(RepartitionSink::new(spec, self.partition, self.restored)),
+            OperatorSpec::Sink(spec) => Box::new(Sink::new(spec, &self.stores.backend, self.partition, self.restored.millis())?),
+            OperatorSpec::Push => match &self.stores.subscriber {
+                Some(subscriber) => Box::new(Push::new(subscriber.clone())),
+                None => return Err(Error::Topology("there is nobody to push to".to_owned())),
+            },
+            OperatorSpec::StreamSource(_) | OperatorSpec::TableSource(_) | OperatorSpec::RepartitionSource { .. } => {
+                return Err(Error::Topology(format!("source {} has an input", node.id)));
+            }
+        })
+    }
+
+    fn aggregate(&mut self, node: &Node, spec: &AggregateSpec) -> Result<Box<dyn Operator>> {
+        let input = self.schema(node, 0);
+        Ok(match (spec.window.map(|window| window.kind), spec.phase) {
+            (Some(WindowKind::Session { .. }), _) => Box::new(SessionAggregate::new(spec, input, &node.schema, self.open(node)?)?),
+            (_, Phase::Partial) => Box::new(Aggregate::new(spec, input, &node.schema, None)?),
+            _ => Box::new(Aggregate::new(spec, input, &node.schema, Some(self.open(node)?))?),
+        })
+    }
+
+    fn table_source(&mut self, node: &Node, spec: &SourceSpec) -> Result<TableSource> {
+        let keys = spec.layout.columns.iter().take(spec.layout.key_columns).map(|field| field.data_type());
+        let values = node.schema.fields().iter().map(|field| field.data_type());
+        let types: Vec<String> = keys.chain(values).map(ToString::to_string).collect();
+        self.positions.check_layout(&node.id, types.join(","))?;
+        let rows = self.open(node)?.overlay();
+        TableSource::new(spec, &node.id, &node.schema, self.partition, rows)
+    }
+
+    fn source(
+        &mut self,
+        index: usize,
+        node: &Node,
+        mut source: Box<dyn Source>,
+        topic: &Arc<str>,
+        table: bool,
+        idle_timeout_ms: Option<i64>,
+    ) -> Result<Step> {
+        let saved = self.positions.input(&node.id, topic)?;
+        source.channels().restore(&saved.channels);
+        source.restored();
+        let repartition = matches!(node.operator, OperatorSpec::RepartitionSource { .. });
+        let (topic, partition, id) = (topic.clone(), self.partition, node.id.clone());
+        let description = Description { topic, partition, node: index, id, table, repartition, idle_timeout_ms };
+        self.inputs.push(Queue::new(description, saved.next_offset));
+        Ok(Step::Source(source))
+    }
+
+    /// The node's own store.
+    fn open(&self, node: &Node) -> Result<StoreHandle> {
+        StoreHandle::open(&self.stores.backend, &format!("{}/{}", self.query, node.id), self.partition)
+    }
+
+    fn schema(&self, node: &Node, port: usize) -> &SchemaRef {
+        &self.sub_topology.nodes[node.inputs[port]].schema
+    }
+}
