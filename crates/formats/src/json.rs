@@ -1,0 +1,38 @@
+//! JSON: an object with the columns' names, or a single value as the whole document.
+
+mod read;
+mod scan;
+mod write;
+
+use crate::column::{Column, Names, Reason};
+
+pub(crate) use read::read_value;
+pub(crate) use scan::Scanner;
+pub(crate) use write::{Cells, object_prefixes};
+
+/// Reads an object into row `row` of `columns`. The document `null` is a null record.
+pub(crate) fn read_record(bytes: &[u8], row: usize, names: &Names, slots: &[Option<usize>], columns: &mut [Column]) -> Result<(), Reason> {
+    let mut scanner = Scanner::new(text(bytes)?);
+    if scanner.null()? {
+        columns.iter_mut().for_each(Column::append_null);
+        return scanner.end();
+    }
+    read::read_fields(&mut scanner, row, names, |index| slots[index], columns)?;
+    scanner.end()
+}
+
+/// Reads the whole document as one value; only checks it when no column is wanted.
+pub(crate) fn read_document(bytes: &[u8], column: Option<&mut Column>) -> Result<(), Reason> {
+    let mut scanner = Scanner::new(text(bytes)?);
+    match column {
+        Some(column) => read_value(&mut scanner, column)?,
+        None => {
+            scanner.skip()?;
+        }
+    }
+    scanner.end()
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Reason> {
+    std::str::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))
+}
