@@ -33,7 +33,8 @@ fn nested_types() -> Vec<DataType> {
     let list = |item: DataType| DataType::List(Arc::new(field("item", item)));
     let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), field("value", DataType::Int64)]);
     let map = DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false);
-    let record = DataType::Struct(Fields::from(vec![field("a", DataType::Int32), field("m", map.clone()), field("l", list(DataType::Utf8))]));
+    let record =
+        DataType::Struct(Fields::from(vec![field("a", DataType::Int32), field("m", map.clone()), field("l", list(DataType::Utf8))]));
     vec![list(DataType::Utf8), list(list(DataType::Int64)), map, record.clone(), list(record)]
 }
 
@@ -43,9 +44,9 @@ fn json(data_type: &DataType) -> BoxedStrategy<String> {
         DataType::Utf8 => ".*".prop_map(|value| quote(&value)).boxed(),
         DataType::Int32 => any::<i32>().prop_map(|value| value.to_string()).boxed(),
         DataType::Int64 => any::<i64>().prop_map(|value| value.to_string()).boxed(),
-        DataType::List(item) => proptest::collection::vec(nullable(json(item.data_type())), 0..4)
-            .prop_map(|items| format!("[{}]", items.join(",")))
-            .boxed(),
+        DataType::List(item) => {
+            proptest::collection::vec(nullable(json(item.data_type())), 0..4).prop_map(|items| format!("[{}]", items.join(","))).boxed()
+        }
         DataType::Map(_, _) => proptest::collection::btree_map(".{0,5}", nullable(json(&DataType::Int64)), 0..4)
             .prop_map(|entries| {
                 let entries: Vec<String> = entries.iter().map(|(key, value)| format!("{}:{value}", quote(key))).collect();
@@ -79,16 +80,9 @@ fn cell(data_type: &DataType) -> BoxedStrategy<String> {
         DataType::Boolean => any::<bool>().prop_map(|value| value.to_string()).boxed(),
         DataType::Int32 => any::<i32>().prop_map(|value| value.to_string()).boxed(),
         DataType::Int64 => any::<i64>().prop_map(|value| value.to_string()).boxed(),
-        DataType::Float64 => prop_oneof![
-            any::<f64>(),
-            Just(f64::INFINITY),
-            Just(f64::NEG_INFINITY),
-            Just(-0.0),
-            Just(1e7),
-            Just(0.1)
-        ]
-        .prop_map(|value| value.to_string())
-        .boxed(),
+        DataType::Float64 => prop_oneof![any::<f64>(), Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(-0.0), Just(1e7), Just(0.1)]
+            .prop_map(|value| value.to_string())
+            .boxed(),
         DataType::Decimal128(_, _) => {
             (-999_999_999_999i64..=999_999_999_999).prop_map(|value| millpond_formats::decimal::to_text(i128::from(value), 3)).boxed()
         }
@@ -96,8 +90,12 @@ fn cell(data_type: &DataType) -> BoxedStrategy<String> {
         DataType::Binary => proptest::collection::vec(any::<u8>(), 0..20)
             .prop_map(|bytes| format!("\\x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
             .boxed(),
-        DataType::Date32 => (1u32..=12, 1u32..=28, 0u32..=9999).prop_map(|(month, day, year)| format!("{year:04}-{month:02}-{day:02}")).boxed(),
-        DataType::Time32(_) => (0u32..24, 0u32..60, 0u32..60, 0u32..1000).prop_map(|(h, m, s, ms)| format!("{h:02}:{m:02}:{s:02}.{ms:03}")).boxed(),
+        DataType::Date32 => {
+            (1u32..=12, 1u32..=28, 0u32..=9999).prop_map(|(month, day, year)| format!("{year:04}-{month:02}-{day:02}")).boxed()
+        }
+        DataType::Time32(_) => {
+            (0u32..24, 0u32..60, 0u32..60, 0u32..1000).prop_map(|(h, m, s, ms)| format!("{h:02}:{m:02}:{s:02}.{ms:03}")).boxed()
+        }
         DataType::Timestamp(_, _) => (0u32..=9999, 1u32..=12, 0u32..24, 0u32..1000)
             .prop_map(|(year, month, hour, ms)| format!("{year:04}-{month:02}-09T{hour:02}:30:15.{ms:03}"))
             .boxed(),

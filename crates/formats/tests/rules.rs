@@ -96,11 +96,19 @@ fn json_values_are_coerced() {
 fn json_fields_are_found_exactly_then_in_any_case() {
     let fields = vec![field("a", DataType::Int32), field("A", DataType::Int32), field("Größe", DataType::Int32)];
     let decoder = Decoder::new(&Format::Json, fields, vec![0, 1, 2], Options::VALUE).unwrap();
-    let records = [r#"{"A": 1, "a": 2}"#, r#"{"GRÖSSE": 1, "gröSSe": 3, "GRÖßE": 4}"#, r#"{"größe": 1, "größe": 2}"#, "null", r#"{"b": 1}"#];
+    let records =
+        [r#"{"A": 1, "a": 2}"#, r#"{"GRÖSSE": 1, "gröSSe": 3, "GRÖßE": 4}"#, r#"{"größe": 1, "größe": 2}"#, "null", r#"{"b": 1}"#];
     let decoded = decoder.decode(&BinaryArray::from_iter_values(records));
     assert_eq!(decoded.errors, []);
     let rows: Vec<Vec<Option<i32>>> = (0..5)
-        .map(|row| decoded.columns.iter().map(|column| column.as_primitive::<arrow::datatypes::Int32Type>()).map(|c| c.is_valid(row).then(|| c.value(row))).collect())
+        .map(|row| {
+            decoded
+                .columns
+                .iter()
+                .map(|column| column.as_primitive::<arrow::datatypes::Int32Type>())
+                .map(|c| c.is_valid(row).then(|| c.value(row)))
+                .collect()
+        })
         .collect();
     assert_eq!(
         rows,
@@ -188,10 +196,8 @@ fn delimited_reads_strictly() {
 #[test]
 fn delimited_is_written_with_as_few_quotes_as_commons_csv() {
     let fields = vec![field("n", DataType::Int64), field("t", DataType::Utf8)];
-    let columns: [ArrayRef; 2] = [
-        Arc::new(Int64Array::from(vec![Some(-1), Some(1), None])),
-        Arc::new(StringArray::from(vec![Some("a b"), Some("a,\"b"), None])),
-    ];
+    let columns: [ArrayRef; 2] =
+        [Arc::new(Int64Array::from(vec![Some(-1), Some(1), None])), Arc::new(StringArray::from(vec![Some("a b"), Some("a,\"b"), None]))];
     let texts = [Some("\"-1\",a b".to_string()), Some("1,\"a,\"\"b\"".to_string()), Some(",".to_string())];
     assert_eq!(written(&DELIMITED, fields, &columns, Options::VALUE), texts);
     assert_eq!(written(&DELIMITED, vec![field("n", DataType::Int64)], &columns[..1], Options::VALUE)[2], None);
@@ -200,10 +206,7 @@ fn delimited_is_written_with_as_few_quotes_as_commons_csv() {
 #[test]
 fn kafka_wants_exact_lengths() {
     assert_eq!(read(&Format::Kafka, &DataType::Int32, &[0, 0, 1, 2], Options::KEY), Ok(Some("258".to_string())));
-    assert_eq!(
-        read(&Format::Kafka, &DataType::Int64, &[1], Options::KEY),
-        Err("column \"a\": expected 8 bytes, found 1".to_string())
-    );
+    assert_eq!(read(&Format::Kafka, &DataType::Int64, &[1], Options::KEY), Err("column \"a\": expected 8 bytes, found 1".to_string()));
     assert!(read(&Format::Kafka, &DataType::Utf8, &[0xff], Options::KEY).is_err());
     assert_eq!(read(&Format::Kafka, &DataType::Utf8, b"", Options::KEY), Ok(Some(String::new())));
 }
