@@ -16,7 +16,7 @@ pub use connection::Connection;
 pub use error::Error;
 pub use psql::{Psql, diff};
 pub use server::{Addresses, Server};
-pub use slt::run_file;
+pub use slt::{check_form, run_file};
 pub use variant::Variant;
 
 /// The root of the clone: where `sql-tests/`, `examples/` and the README are, and where psql is started.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use sqllogictest::{DefaultColumnType, Record, Runner};
 
 use crate::{Connection, Server, Variant};
@@ -21,6 +21,16 @@ pub fn run_file(path: &Path, variant: Variant, update: bool) -> Result<()> {
         let log = server.lock().unwrap_or_else(PoisonError::into_inner).log_tail();
         anyhow::anyhow!("{error:#}\n{log}")
     })
+}
+
+/// That the file parses, and begins with the rule that it checks.
+pub fn check_form(path: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(path)?;
+    ensure!(text.lines().next().is_some_and(|line| line.starts_with("# ")), "{} does not begin with its rule", path.display());
+    let records = sqllogictest::parse_file::<DefaultColumnType>(path).with_context(|| path.display().to_string())?;
+    let sleeps = |record: &Record<DefaultColumnType>| matches!(record, Record::Sleep { .. });
+    ensure!(!records.iter().any(sleeps), "{} sleeps: FLUSH waits for what has been written", path.display());
+    Ok(())
 }
 
 async fn run(path: &Path, variant: Variant, update: bool, server: &Arc<Mutex<Server>>) -> Result<()> {

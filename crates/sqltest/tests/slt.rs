@@ -7,14 +7,19 @@
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use millpond_sqltest::{Variant, repository, run_file};
+use millpond_sqltest::{Variant, check_form, repository, run_file};
 
 fn main() {
     let arguments = Arguments::from_args();
     let update = std::env::var_os("MILLPOND_SLT_UPDATE").is_some();
     let root = repository().join("sql-tests");
-    let mut trials = Vec::new();
-    for path in files(&root) {
+    let files = files(&root);
+    let all = files.clone();
+    let mut trials = vec![Trial::test("every file begins with its rule", move || {
+        all.iter().try_for_each(|path| check_form(path)).map_err(|error| Failed::from(format!("{error:#}")))
+    })];
+    assert!(!files.is_empty(), "no .slt file below {}", root.display());
+    for path in files {
         let name = path.strip_prefix(&root).unwrap_or(&path).with_extension("").display().to_string();
         for variant in Variant::ALL.into_iter().take(if update { 1 } else { Variant::ALL.len() }) {
             let path = path.clone();
@@ -23,7 +28,6 @@ fn main() {
             }));
         }
     }
-    assert!(!trials.is_empty(), "no .slt file below {}", root.display());
     libtest_mimic::run(&arguments, trials).exit();
 }
 
