@@ -98,7 +98,10 @@ fn read_field(field: Field<'_>, column: &mut Column) -> Result<(), Reason> {
             return column.append_bytes(&bytes);
         }
         Values::Date(values) => values.push(text.parse().map_err(|_| wrong("number of days"))?),
-        Values::Time(values) => values.push(text.parse().map_err(|_| wrong("number of milliseconds"))?),
+        Values::Time(values) => {
+            let ms = text.parse().ok().filter(|ms| (0..86_400_000).contains(ms));
+            values.push(ms.ok_or_else(|| wrong("number of milliseconds of a day"))?);
+        }
         Values::Timestamp(values) => values.push(text.parse().map_err(|_| wrong("number of milliseconds"))?),
         Values::List { .. } | Values::Map { .. } | Values::Struct { .. } => return Err("format delimited has no nested values".to_string()),
     }
