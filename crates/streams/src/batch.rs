@@ -1,7 +1,7 @@
 //! What flows between operators.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
+use arrow::compute::{FilterBuilder, concat, concat_batches, take, take_record_batch};
 use arrow::datatypes::{Int8Type, Int64Type};
 
 use crate::Result;
@@ -32,12 +32,13 @@ impl Batch {
 
     /// The rows where `mask` is true.
     pub fn filter(&self, mask: &BooleanArray) -> Result<Batch> {
+        let kept = FilterBuilder::new(mask).optimize().build();
         Ok(Batch {
-            rows: filter_record_batch(&self.rows, mask)?,
-            timestamps: filter(&self.timestamps, mask)?.as_primitive::<Int64Type>().clone(),
-            stream_times: filter(&self.stream_times, mask)?.as_primitive::<Int64Type>().clone(),
+            rows: kept.filter_record_batch(&self.rows)?,
+            timestamps: kept.filter(&self.timestamps)?.as_primitive::<Int64Type>().clone(),
+            stream_times: kept.filter(&self.stream_times)?.as_primitive::<Int64Type>().clone(),
             changes: match &self.changes {
-                Some(changes) => Some(filter(changes, mask)?.as_primitive::<Int8Type>().clone()),
+                Some(changes) => Some(kept.filter(changes)?.as_primitive::<Int8Type>().clone()),
                 None => None,
             },
         })

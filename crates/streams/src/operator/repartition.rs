@@ -26,6 +26,7 @@ use crate::{Batch, Error, Result};
 
 pub struct RepartitionSink {
     key: Vec<usize>,
+    key_format: Format,
     outbox: Outbox,
     announced: Option<Control>,
 }
@@ -34,14 +35,19 @@ impl RepartitionSink {
     /// `restored` is the stream time of the task's last commit.
     pub fn new(spec: &RepartitionSpec, partition: u32, restored: StreamTime) -> RepartitionSink {
         let outbox = Outbox::new(spec.topic.clone(), spec.partitions, false, partition);
-        RepartitionSink { key: spec.key.clone(), outbox, announced: restored.announcement() }
+        let key_format = match &spec.key_format {
+            // A topic without keys hashes nothing, so there is nothing to agree with.
+            Format::None => Format::Native,
+            format => format.clone(),
+        };
+        RepartitionSink { key: spec.key.clone(), key_format, outbox, announced: restored.announcement() }
     }
 }
 
 impl Operator for RepartitionSink {
     fn process(&mut self, _port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
         let keys: Vec<ArrayRef> = self.key.iter().map(|column| batch.rows.column(*column).clone()).collect();
-        let partitions = partition::partitions(&Format::Native, &keys, self.outbox.partitions(), 0)?;
+        let partitions = partition::partitions(&self.key_format, &keys, self.outbox.partitions(), 0)?;
         for (partition, rows) in partition::split(&entry_rows(&batch)?, &partitions, self.outbox.partitions())? {
             self.outbox.push(partition, rows, context)?;
         }

@@ -156,6 +156,9 @@ impl Sink {
         if let Some(table) = &mut self.table {
             table.keep(&output, self.spec.layout.key_columns)?;
         }
+        if self.spec.store_only {
+            return Ok(());
+        }
         context.counters.rows_out += rows as u64;
         let (entry, partitions) = self.entry(&output, context)?;
         for (partition, rows) in partition::split(&entry, &partitions, self.spec.partitions)? {

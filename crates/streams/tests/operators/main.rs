@@ -1,0 +1,11 @@
+//! Operators as a query sees them: small topologies, run by the synchronous driver.
+
+mod filter;
+mod formats;
+mod join;
+mod project;
+mod repartition;
+mod splits;
+mod stream_source;
+mod table;
+mod topologies;
