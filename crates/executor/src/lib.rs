@@ -1,1 +1,43 @@
-//! Worker threads, scheduling, the commit cycle, the query lifecycle.
+//! Runs queries: worker threads, the scheduler, the commit cycle, the lifecycle of queries.
+//!
+//! ```text
+//!   statement ─► Engine::execute ─► commands topic ─► catalog snapshot ─► query (Starting ─► Running ⇄ Paused, Failed)
+//!                                                                           │ tasks, one per sub-topology and partition
+//!   worker 0..n:   fetch ─► process ─► … ─► commit interval ─► one transaction of all its tasks ─► notify readers
+//! ```
+//!
+//! **Invariants.** No thread, connection or file handle belongs to a query. A task that fails stops its query only. What is committed
+//! together is one `Backend::commit`.
+
+mod append;
+mod clock;
+mod commands;
+mod config;
+mod counters;
+mod engine;
+mod error;
+mod figures;
+mod flush;
+mod housekeeping;
+mod launch;
+mod mailbox;
+mod processing_log;
+mod progress;
+mod push;
+mod query;
+mod retry;
+mod runtime;
+mod signal;
+mod statements;
+mod status;
+mod topics;
+mod worker;
+
+pub use append::SourceWrite;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::Config;
+pub use engine::{Engine, Storage};
+pub use error::{Error, Result};
+pub use processing_log::{LineKind, LogLine};
+pub use push::{Push, PushEvent};
+pub use status::{QueryState, QueryStatus, TaskStatus};

@@ -1,0 +1,205 @@
+//! FLUSH: waits until everything written before it is committed in every table.
+//!
+//! Stages (a query's sub-topologies) are waited for in the order data passes them. What a stage must have committed is where its inputs
+//! end once the stages that write them are through; topics that only users write count as they were when the flush began.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use millpond_log::{Log, TopicPartition};
+
+use crate::progress::TaskProgress;
+use crate::query::{RunningQuery, State, input_topic, output_topic};
+use crate::runtime::Runtime;
+use crate::{Error, Result};
+
+/// Workers commit at once while it is held.
+struct Hurry<'a>(&'a Runtime);
+
+impl<'a> Hurry<'a> {
+    fn new(runtime: &'a Runtime) -> Hurry<'a> {
+        runtime.flushes.fetch_add(1, Ordering::AcqRel);
+        runtime.wake_workers();
+        Hurry(runtime)
+    }
+}
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        self.0.flushes.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[derive(Debug)]
+struct Stage {
+    query: Arc<RunningQuery>,
+    tasks: Vec<Arc<TaskProgress>>,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+}
+
+pub(crate) fn flush(runtime: &Runtime) -> Result<()> {
+    let queries: Vec<_> = runtime.all_queries().into_iter().filter(|query| query.push_queue().is_none()).collect();
+    for query in &queries {
+        refuse_failed(query)?;
+    }
+    let stages = in_order(queries.iter().flat_map(stages_of).collect());
+    let mut goals = Goals::at_start(&*runtime.storage.log, &stages)?;
+    let _hurry = Hurry::new(runtime);
+    for stage in &stages {
+        loop {
+            if runtime.is_stopping() {
+                return Err(Error::ShuttingDown);
+            }
+            let seen = runtime.changed.current();
+            match stage.query.state() {
+                State::Failed => refuse_failed(&stage.query)?,
+                State::Paused | State::Terminated => break,
+                State::Created | State::Starting | State::Running => {}
+            }
+            if goals.reached_by(stage)? {
+                break;
+            }
+            runtime.changed.wait(seen, None);
+        }
+    }
+    Ok(())
+}
+
+fn refuse_failed(query: &RunningQuery) -> Result<()> {
+    query.with_lifecycle(|lifecycle| match lifecycle.state {
+        State::Failed => Err(Error::NotRunning {
+            query: query.id.clone(),
+            state: "failed".to_owned(),
+            reason: lifecycle.reason.clone().unwrap_or_default(),
+        }),
+        _ => Ok(()),
+    })
+}
+
+/// Where each partition must have been read to.
+struct Goals<'a> {
+    log: &'a dyn Log,
+    ends: HashMap<TopicPartition, u64>,
+}
+
+impl<'a> Goals<'a> {
+    fn at_start(log: &'a dyn Log, stages: &[Stage]) -> Result<Goals<'a>> {
+        let mut ends = HashMap::new();
+        let written = |topic: &String| stages.iter().any(|stage| stage.outputs.contains(topic));
+        let mut topics: Vec<&String> = stages.iter().flat_map(|stage| &stage.inputs).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        for topic in topics.into_iter().filter(|topic| !written(topic)) {
+            let name: Arc<str> = topic.as_str().into();
+            for partition in 0..log.topic(topic)?.config.partitions {
+                let partition = TopicPartition { topic: Arc::clone(&name), partition };
+                let end = log.offsets(&partition)?.end;
+                ends.insert(partition, end);
+            }
+        }
+        Ok(Goals { log, ends })
+    }
+
+    /// Topics that queries write are looked at when their first reader is, which is after all of their writers.
+    fn reached_by(&mut self, stage: &Stage) -> Result<bool> {
+        let mut reached = true;
+        for task in &stage.tasks {
+            let Some(inputs) = task.inputs() else {
+                reached = false;
+                continue;
+            };
+            for input in inputs {
+                let end = match self.ends.get(&input.partition) {
+                    Some(end) => *end,
+                    None => {
+                        let end = self.log.offsets(&input.partition)?.end;
+                        self.ends.insert(input.partition.clone(), end);
+                        end
+                    }
+                };
+                reached &= input.committed >= end;
+            }
+        }
+        Ok(reached)
+    }
+}
+
+fn stages_of(query: &Arc<RunningQuery>) -> Vec<Stage> {
+    let Some(plan) = &query.plan else { return Vec::new() };
+    let stage = |sub: &millpond_streams::SubTopology| Stage {
+        query: Arc::clone(query),
+        tasks: query.tasks.iter().filter(|task| task.sub_topology == sub.id).cloned().collect(),
+        inputs: sub.nodes.iter().filter_map(|node| input_topic(&node.operator)).map(str::to_owned).collect(),
+        outputs: sub.nodes.iter().filter_map(|node| output_topic(&node.operator)).map(str::to_owned).collect(),
+    };
+    plan.topology.sub_topologies.iter().map(stage).collect()
+}
+
+/// Writers before readers. Where queries feed each other in a circle there is no such order, and the first of them goes first.
+fn in_order(stages: Vec<Stage>) -> Vec<Stage> {
+    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, stage) in stages.iter().enumerate() {
+        for topic in &stage.inputs {
+            readers.entry(topic).or_default().push(index);
+        }
+    }
+    let after = |index: usize| stages[index].outputs.iter().filter_map(|topic| readers.get(topic.as_str())).flatten().copied();
+    let mut awaited = vec![0_usize; stages.len()];
+    for index in 0..stages.len() {
+        for reader in after(index) {
+            awaited[reader] += 1;
+        }
+    }
+    let mut placed = vec![false; stages.len()];
+    let mut ready: VecDeque<usize> = (0..stages.len()).filter(|index| awaited[*index] == 0).collect();
+    let mut order = Vec::with_capacity(stages.len());
+    while order.len() < stages.len() {
+        let next = ready.pop_front().or_else(|| placed.iter().position(|placed| !placed)).expect("a stage is not placed");
+        if std::mem::replace(&mut placed[next], true) {
+            continue;
+        }
+        order.push(next);
+        for reader in after(next) {
+            awaited[reader] = awaited[reader].saturating_sub(1);
+            if awaited[reader] == 0 {
+                ready.push_back(reader);
+            }
+        }
+    }
+    let mut stages: BTreeMap<usize, Stage> = stages.into_iter().enumerate().collect();
+    order.into_iter().filter_map(|index| stages.remove(&index)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Purpose;
+
+    fn stage(name: &str, inputs: &[&str], outputs: &[&str]) -> Stage {
+        let owned = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+        Stage {
+            query: Arc::new(RunningQuery::unplannable(name, Purpose::Persistent, "", "", String::new())),
+            tasks: Vec::new(),
+            inputs: owned(inputs),
+            outputs: owned(outputs),
+        }
+    }
+
+    fn names(stages: Vec<Stage>) -> Vec<String> {
+        in_order(stages).into_iter().map(|stage| stage.query.id.clone()).collect()
+    }
+
+    #[test]
+    fn writers_come_before_readers() {
+        let stages = vec![stage("c", &["b"], &["c"]), stage("join", &["a", "c"], &["j"]), stage("b", &["a"], &["b"])];
+        assert_eq!(names(stages), ["b", "c", "join"]);
+    }
+
+    #[test]
+    fn a_circle_has_an_order_too() {
+        let stages = vec![stage("x", &["a"], &["b"]), stage("y", &["b"], &["a"]), stage("z", &["b"], &["c"])];
+        assert_eq!(names(stages), ["x", "y", "z"]);
+    }
+}

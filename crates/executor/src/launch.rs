@@ -1,0 +1,87 @@
+//! Makes runnable queries of topologies: where their state lives and where they begin.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millpond_catalog::{Query, Source};
+use millpond_log::{Log, TopicPartition};
+use millpond_planner::Settings;
+use millpond_state::memory::MemoryBackend;
+use millpond_streams::Topology;
+use millpond_streams::topology::OperatorSpec;
+
+use crate::engine::Storage;
+use crate::push::PushQueue;
+use crate::query::{Plan, Purpose, RunningQuery};
+use crate::runtime::Runtime;
+use crate::{Result, counters, topics};
+
+pub(crate) fn persistent(runtime: &Runtime, query: &Query, topology: Topology) -> Result<RunningQuery> {
+    let from_earliest = Settings::from_pairs(query.dialect, &query.settings).from_earliest;
+    let plan = shared_plan(runtime, topology, from_earliest)?;
+    Ok(RunningQuery::new(&query.id, Purpose::Persistent, &query.sink, &query.sql, plan, runtime.mailboxes.len()))
+}
+
+/// Keeps a declared table readable.
+pub(crate) fn materialize(runtime: &Runtime, table: &Source) -> Result<RunningQuery> {
+    let topology = millpond_planner::materialize(table);
+    let id = topology.query.clone();
+    let plan = shared_plan(runtime, topology, true)?;
+    let purpose = Purpose::Materialize(table.name.clone());
+    Ok(RunningQuery::new(&id, purpose, &table.name, &table.sql, plan, runtime.mailboxes.len()))
+}
+
+fn shared_plan(runtime: &Runtime, topology: Topology, from_earliest: bool) -> Result<Plan> {
+    topics::create_repartitions(&*runtime.storage.log, &topology)?;
+    Ok(Plan {
+        start_at: if from_earliest { BTreeMap::new() } else { ends(&*runtime.storage.log, &topology)? },
+        counters: Some(counters::open(&*runtime.storage.state, &topology.query)?),
+        storage: runtime.storage.clone(),
+        topology,
+    })
+}
+
+/// Its state and its repartition topics are in memory, and go with it.
+pub(crate) fn push(
+    runtime: &Runtime,
+    topology: Topology,
+    from_earliest: bool,
+    number: u64,
+) -> Result<(RunningQuery, Arc<PushQueue>)> {
+    let backend = Arc::new(MemoryBackend::new());
+    let storage = Storage { log: backend.log(), state: backend };
+    topics::create_repartitions(&*storage.log, &topology)?;
+    runtime.watch(&*storage.log);
+    let queue = Arc::new(PushQueue::default());
+    let plan = Plan {
+        start_at: if from_earliest { BTreeMap::new() } else { ends(&*runtime.storage.log, &topology)? },
+        counters: None,
+        storage,
+        topology,
+    };
+    let id = format!("{}_{number}", plan.topology.query);
+    let query = RunningQuery::new(&id, Purpose::Push(Arc::clone(&queue)), "", "", plan, runtime.mailboxes.len());
+    Ok((query, queue))
+}
+
+/// Where the topics that a query from now on does not look back into end. Tables that streams are joined to, or that are aggregated,
+/// are read whole all the same: without their rows the result would not be one.
+fn ends(log: &dyn Log, topology: &Topology) -> Result<BTreeMap<TopicPartition, u64>> {
+    let nodes = || topology.sub_topologies.iter().flat_map(|sub| sub.nodes.iter().map(|node| (&node.operator, sub.partitions)));
+    let whole_tables =
+        nodes().any(|(operator, _)| matches!(operator, OperatorSpec::StreamTableJoin(_) | OperatorSpec::TableAggregate(_)));
+    let mut ends = BTreeMap::new();
+    for (operator, partitions) in nodes() {
+        let spec = match operator {
+            OperatorSpec::StreamSource(spec) => spec,
+            OperatorSpec::TableSource(spec) if !whole_tables => spec,
+            _ => continue,
+        };
+        for partition in 0..partitions {
+            let partition = TopicPartition { topic: Arc::clone(&spec.topic), partition };
+            let end = log.offsets(&partition)?.end;
+            ends.insert(partition, end);
+        }
+    }
+    Ok(ends)
+}

@@ -1,0 +1,322 @@
+//! A query as the executor runs it: its topology, its tasks, and the one place where its lifecycle moves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millpond_log::TopicPartition;
+use millpond_state::StoreId;
+use millpond_streams::topology::OperatorSpec;
+use millpond_streams::{SubTopology, Topology};
+use parking_lot::Mutex;
+
+use crate::engine::Storage;
+use crate::progress::TaskProgress;
+use crate::push::PushQueue;
+use crate::retry;
+
+/// ```text
+///             Start           Built
+///   Created ────────► Starting ────► Running
+///      │                 │  ▲           │
+///      │            Fail │  │ Start     │ Fail
+///      │                 ▼  │           ▼
+///      └─ Fail ───────► Failed ◄────────┘        Pause: Starting, Running, Failed ─► Paused ─ Start ─► Starting
+///                                                Terminate: from everywhere ─► Terminated
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Created,
+    /// Its tasks are being built.
+    Starting,
+    Running,
+    Paused,
+    Failed,
+    Terminated,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    Start,
+    Built,
+    Pause,
+    Fail,
+    Terminate,
+}
+
+/// The state after `event`, or `None` where it cannot happen (it came too late: nothing is to be done).
+pub(crate) fn transition(state: State, event: Event) -> Option<State> {
+    match (state, event) {
+        (State::Created | State::Paused | State::Failed, Event::Start) => Some(State::Starting),
+        (State::Starting, Event::Built) => Some(State::Running),
+        (State::Created | State::Starting | State::Running | State::Failed, Event::Pause) => Some(State::Paused),
+        (State::Created | State::Starting | State::Running, Event::Fail) => Some(State::Failed),
+        (State::Terminated, _) => None,
+        (_, Event::Terminate) => Some(State::Terminated),
+        _ => None,
+    }
+}
+
+/// What a query is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Purpose {
+    /// Of the catalog.
+    Persistent,
+    /// Keeps the declared table of that name readable.
+    Materialize(String),
+    /// Ephemeral: state and repartition topics live and die with it.
+    Push(Arc<PushQueue>),
+}
+
+/// What a query is made with.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub topology: Topology,
+    pub storage: Storage,
+    /// Where inputs that have no committed position begin; the others begin at their first record.
+    pub start_at: BTreeMap<TopicPartition, u64>,
+    /// Holds the tasks' counters, so that they survive a restart. `None` for push queries.
+    pub counters: Option<StoreId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RunningQuery {
+    pub id: String,
+    pub purpose: Purpose,
+    /// Name of the source it fills; empty for push queries.
+    pub sink: String,
+    pub sql: String,
+    /// `None` when the statement does not plan any more.
+    pub plan: Option<Plan>,
+    pub tasks: Vec<Arc<TaskProgress>>,
+    lifecycle: Mutex<Lifecycle>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    pub state: State,
+    /// Grows with each start: what belongs to an earlier one is void.
+    pub generation: u64,
+    /// Tasks of this generation that are not built yet.
+    missing: usize,
+    pub reason: Option<String>,
+    /// In a row; a minute of health forgets them.
+    pub failures: u32,
+    pub running_since_ms: Option<i64>,
+    /// When it is to be started again.
+    pub retry_at_ms: Option<i64>,
+}
+
+impl RunningQuery {
+    pub fn new(id: &str, purpose: Purpose, sink: &str, sql: &str, plan: Plan, workers: usize) -> RunningQuery {
+        let tasks = plan
+            .topology
+            .sub_topologies
+            .iter()
+            .flat_map(|sub| {
+                let reads_source = reads_source(sub);
+                (0..sub.partitions)
+                    .map(move |partition| TaskProgress::new(id, sub.id, partition, worker_of(sub, partition, workers), reads_source))
+            })
+            .map(Arc::new)
+            .collect();
+        RunningQuery {
+            id: id.to_owned(),
+            purpose,
+            sink: sink.to_owned(),
+            sql: sql.to_owned(),
+            plan: Some(plan),
+            tasks,
+            lifecycle: Mutex::new(Lifecycle::new()),
+        }
+    }
+
+    /// One that cannot run until it is replaced or dropped.
+    pub fn unplannable(id: &str, purpose: Purpose, sink: &str, sql: &str, reason: String) -> RunningQuery {
+        let lifecycle = Lifecycle { state: State::Failed, reason: Some(reason), failures: 1, ..Lifecycle::new() };
+        RunningQuery {
+            id: id.to_owned(),
+            purpose,
+            sink: sink.to_owned(),
+            sql: sql.to_owned(),
+            plan: None,
+            tasks: Vec::new(),
+            lifecycle: Mutex::new(lifecycle),
+        }
+    }
+
+    pub fn push_queue(&self) -> Option<&Arc<PushQueue>> {
+        match &self.purpose {
+            Purpose::Push(queue) => Some(queue),
+            Purpose::Persistent | Purpose::Materialize(_) => None,
+        }
+    }
+
+    /// Whether it is of the kind that users see in SHOW QUERIES.
+    pub fn is_persistent(&self) -> bool {
+        matches!(self.purpose, Purpose::Persistent)
+    }
+
+    pub fn state(&self) -> State {
+        self.lifecycle.lock().state
+    }
+
+    /// Looks at, or does something that must not overlap with a change of, its lifecycle.
+    pub fn with_lifecycle<T>(&self, look: impl FnOnce(&mut Lifecycle) -> T) -> T {
+        look(&mut self.lifecycle.lock())
+    }
+
+    /// Whether it is in the midst of `generation`.
+    pub fn is_live(&self, generation: u64) -> bool {
+        let lifecycle = self.lifecycle.lock();
+        lifecycle.generation == generation && matches!(lifecycle.state, State::Starting | State::Running)
+    }
+
+    /// A worker has built `tasks` of `generation`; with the last of them, the query runs.
+    pub fn built(&self, generation: u64, tasks: usize, now_ms: i64) {
+        let mut lifecycle = self.lifecycle.lock();
+        if lifecycle.generation == generation {
+            lifecycle.missing = lifecycle.missing.saturating_sub(tasks);
+            if lifecycle.missing == 0 {
+                lifecycle.take(Event::Built, now_ms);
+            }
+        }
+    }
+
+    /// Whether its topology reads that source.
+    pub fn reads(&self, source: &str) -> bool {
+        let nodes = self.plan.iter().flat_map(|plan| plan.topology.sub_topologies.iter().flat_map(|sub| &sub.nodes));
+        nodes.into_iter().any(|node| match &node.operator {
+            OperatorSpec::StreamSource(spec) | OperatorSpec::TableSource(spec) => spec.source == source,
+            _ => false,
+        })
+    }
+}
+
+impl Lifecycle {
+    fn new() -> Lifecycle {
+        Lifecycle {
+            state: State::Created,
+            generation: 0,
+            missing: 0,
+            reason: None,
+            failures: 0,
+            running_since_ms: None,
+            retry_at_ms: None,
+        }
+    }
+
+    /// The only way for the state to change. False: the event came too late.
+    fn take(&mut self, event: Event, now_ms: i64) -> bool {
+        let Some(state) = transition(self.state, event) else { return false };
+        self.state = state;
+        self.running_since_ms = (state == State::Running).then_some(now_ms);
+        true
+    }
+
+    /// A new generation of so many tasks.
+    pub fn start(&mut self, tasks: usize, now_ms: i64) -> bool {
+        if !self.take(Event::Start, now_ms) {
+            return false;
+        }
+        self.generation += 1;
+        self.missing = tasks;
+        self.retry_at_ms = None;
+        true
+    }
+
+    pub fn fail(&mut self, reason: String, now_ms: i64, retry: bool) -> bool {
+        self.forget_failures(now_ms);
+        if !self.take(Event::Fail, now_ms) {
+            return false;
+        }
+        self.failures += 1;
+        self.reason = Some(reason);
+        self.retry_at_ms = retry.then(|| now_ms + retry::delay_ms(self.failures));
+        true
+    }
+
+    pub fn pause(&mut self, now_ms: i64) -> bool {
+        self.retry_at_ms = None;
+        self.take(Event::Pause, now_ms)
+    }
+
+    pub fn terminate(&mut self, now_ms: i64) -> bool {
+        self.retry_at_ms = None;
+        self.take(Event::Terminate, now_ms)
+    }
+
+    /// A minute of health makes up for the failures before it.
+    pub fn forget_failures(&mut self, now_ms: i64) {
+        if self.running_since_ms.is_some_and(|since| now_ms - since >= retry::HEALTHY_MS) {
+            self.failures = 0;
+            self.reason = None;
+        }
+    }
+}
+
+/// The worker of a task: tasks that read the same partition of the same topic meet on one, so that what is fetched is fetched once.
+fn worker_of(sub_topology: &SubTopology, partition: u32, workers: usize) -> usize {
+    let first = sub_topology.nodes.iter().find_map(|node| input_topic(&node.operator));
+    // FNV-1a: the same in every run, which a default hasher does not promise.
+    let hash = first.unwrap_or_default().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    ((hash >> 32) as usize + partition as usize) % workers
+}
+
+fn reads_source(sub_topology: &SubTopology) -> bool {
+    let mut operators = sub_topology.nodes.iter().map(|node| &node.operator);
+    operators.any(|operator| matches!(operator, OperatorSpec::StreamSource(_) | OperatorSpec::TableSource(_)))
+}
+
+/// The topic that a node reads.
+pub(crate) fn input_topic(operator: &OperatorSpec) -> Option<&str> {
+    match operator {
+        OperatorSpec::StreamSource(spec) | OperatorSpec::TableSource(spec) => Some(&spec.topic),
+        OperatorSpec::RepartitionSource { topic, .. } => Some(topic),
+        _ => None,
+    }
+}
+
+/// The topic that a node writes.
+pub(crate) fn output_topic(operator: &OperatorSpec) -> Option<&str> {
+    match operator {
+        OperatorSpec::RepartitionSink(spec) => Some(&spec.topic),
+        OperatorSpec::Sink(spec) if !spec.store_only => Some(&spec.topic),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lifecycle_moves_as_drawn() {
+        use Event::*;
+        let after = |events: &[Event]| {
+            let mut lifecycle = Lifecycle::new();
+            let taken: Vec<bool> = events.iter().map(|event| lifecycle.take(*event, 0)).collect();
+            (lifecycle.state, taken.into_iter().all(|taken| taken))
+        };
+        assert_eq!(after(&[Start, Built]), (State::Running, true));
+        assert_eq!(after(&[Start, Built, Fail, Start, Built]), (State::Running, true));
+        assert_eq!(after(&[Start, Fail, Pause, Start]), (State::Starting, true));
+        assert_eq!(after(&[Start, Pause, Built]), (State::Paused, false), "built too late");
+        assert_eq!(after(&[Start, Built, Terminate, Fail]), (State::Terminated, false));
+        assert_eq!(after(&[Start, Start]), (State::Starting, false), "two starts would be two sets of tasks");
+        assert_eq!(after(&[Start, Terminate, Terminate]), (State::Terminated, false));
+    }
+
+    #[test]
+    fn failures_in_a_row_wait_longer_and_health_forgets_them() {
+        let mut lifecycle = Lifecycle::new();
+        assert!(lifecycle.start(0, 0) && lifecycle.fail("a".into(), 0, true));
+        let first = lifecycle.retry_at_ms.unwrap();
+        assert!(lifecycle.start(0, 0) && lifecycle.take(Event::Built, 0) && lifecycle.fail("b".into(), 10, true));
+        assert!(lifecycle.retry_at_ms.unwrap() - 10 > first);
+        assert!(lifecycle.start(0, 0) && lifecycle.take(Event::Built, 1000));
+        assert!(lifecycle.fail("c".into(), 1000 + retry::HEALTHY_MS, true));
+        assert_eq!(lifecycle.failures, 1);
+    }
+}

@@ -1,0 +1,199 @@
+//! What the workers, the housekeeping thread and the statements share, and how queries are started and stopped across workers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use millpond_log::Log;
+use parking_lot::RwLock;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::engine::Storage;
+use crate::figures;
+use crate::mailbox::{Mailbox, Request};
+use crate::processing_log::{LineKind, LogLine, ProcessingLog};
+use crate::push::Ending;
+use crate::query::{Event, Purpose, RunningQuery};
+use crate::signal::{Latch, Signal};
+
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub config: Config,
+    pub storage: Storage,
+    pub clock: Arc<dyn Clock>,
+    /// One for each worker.
+    pub mailboxes: Vec<Arc<Mailbox>>,
+    /// All queries by id, the internal and ephemeral ones included.
+    pub queries: RwLock<BTreeMap<String, Arc<RunningQuery>>>,
+    pub processing_log: ProcessingLog,
+    /// Raised after each commit and each change of a lifecycle.
+    pub changed: Signal,
+    /// Raised when the housekeeping thread has something new to wait for.
+    pub housekeeping: Signal,
+    /// How many FLUSHes wait: workers commit as soon as they have nothing else to do.
+    pub flushes: AtomicUsize,
+    pub stopping: AtomicBool,
+}
+
+impl Runtime {
+    pub fn new(config: Config, storage: Storage, clock: Arc<dyn Clock>) -> Runtime {
+        let mailboxes = (0..config.workers.max(1)).map(|_| Arc::default()).collect();
+        Runtime {
+            config,
+            storage,
+            clock,
+            mailboxes,
+            queries: RwLock::default(),
+            processing_log: ProcessingLog::default(),
+            changed: Signal::default(),
+            housekeeping: Signal::default(),
+            flushes: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Workers wake up when something is committed to `log`.
+    pub fn watch(&self, log: &dyn Log) {
+        let mailboxes = self.mailboxes.clone();
+        log.subscribe(Box::new(move || mailboxes.iter().for_each(|mailbox| mailbox.wake())));
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    pub fn wake_workers(&self) {
+        self.mailboxes.iter().for_each(|mailbox| mailbox.wake());
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub fn query(&self, id: &str) -> Option<Arc<RunningQuery>> {
+        self.queries.read().get(id).cloned()
+    }
+
+    pub fn all_queries(&self) -> Vec<Arc<RunningQuery>> {
+        self.queries.read().values().cloned().collect()
+    }
+
+    pub fn add(&self, query: RunningQuery) -> Arc<RunningQuery> {
+        let query = Arc::new(query);
+        self.queries.write().insert(query.id.clone(), Arc::clone(&query));
+        query
+    }
+
+    /// Has the query's tasks built by their workers. Nothing happens to one that runs or has ended.
+    pub fn start(&self, query: &Arc<RunningQuery>) {
+        let now_ms = self.now_ms();
+        query.with_lifecycle(|lifecycle| {
+            if query.plan.is_some() && lifecycle.start(query.tasks.len(), now_ms) {
+                for worker in workers_of(query) {
+                    self.mailboxes[worker].send(Request::Start { query: Arc::clone(query), generation: lifecycle.generation });
+                }
+            }
+        });
+        self.changed.raise();
+    }
+
+    /// Stops the tasks everywhere; all but push queries are tried again later. `by` is the worker that has dropped its own tasks already.
+    pub fn fail(&self, query: &Arc<RunningQuery>, generation: u64, reason: &str, by: Option<usize>) {
+        let now_ms = self.now_ms();
+        let ephemeral = query.push_queue();
+        let failed = query.with_lifecycle(|lifecycle| {
+            let failed = lifecycle.generation == generation && lifecycle.fail(reason.to_owned(), now_ms, ephemeral.is_none());
+            if failed {
+                for worker in workers_of(query).into_iter().filter(|worker| Some(*worker) != by) {
+                    self.mailboxes[worker].send(Request::Stop { query: Arc::clone(query), generation, commit: false, done: None });
+                }
+            }
+            failed
+        });
+        if !failed {
+            return;
+        }
+        tracing::warn!(query = query.id, reason, "query failed");
+        self.processing_log.write([LogLine::of_query(now_ms, &query.id, LineKind::Failure, reason.to_owned())]);
+        match ephemeral {
+            Some(queue) => {
+                self.forget(query);
+                queue.end(Ending::Failed(reason.to_owned()));
+            }
+            None => figures::failure(&query.id),
+        }
+        self.changed.raise();
+        self.housekeeping.raise();
+    }
+
+    /// Commits what its tasks have done and lets go of them; returns when no worker has any left.
+    pub fn pause(&self, query: &Arc<RunningQuery>) {
+        self.stop(query, Event::Pause);
+    }
+
+    /// As [`Runtime::pause`], for good.
+    pub fn terminate(&self, query: &Arc<RunningQuery>) {
+        self.stop(query, Event::Terminate);
+        self.forget(query);
+        if let Some(queue) = query.push_queue() {
+            queue.end(Ending::Ended);
+        }
+    }
+
+    fn stop(&self, query: &Arc<RunningQuery>, event: Event) {
+        let now_ms = self.now_ms();
+        let workers = workers_of(query);
+        let done = Arc::new(Latch::new(workers.len()));
+        let stopped = query.with_lifecycle(|lifecycle| {
+            let taken = match event {
+                Event::Terminate => lifecycle.terminate(now_ms),
+                _ => lifecycle.pause(now_ms),
+            };
+            if taken {
+                for worker in &workers {
+                    self.mailboxes[*worker].send(Request::Stop {
+                        query: Arc::clone(query),
+                        generation: lifecycle.generation,
+                        commit: true,
+                        done: Some(Arc::clone(&done)),
+                    });
+                }
+            }
+            taken
+        });
+        if stopped && !workers.is_empty() {
+            done.wait();
+        }
+        self.changed.raise();
+    }
+
+    /// The reader of a push query has gone. Does not wait.
+    pub fn end_push(&self, query: &Arc<RunningQuery>) {
+        let now_ms = self.now_ms();
+        query.with_lifecycle(|lifecycle| {
+            if lifecycle.terminate(now_ms) && !self.is_stopping() {
+                for worker in workers_of(query) {
+                    let generation = lifecycle.generation;
+                    self.mailboxes[worker].send(Request::Stop { query: Arc::clone(query), generation, commit: false, done: None });
+                }
+            }
+        });
+        self.forget(query);
+    }
+
+    /// Unless another has taken its name meanwhile.
+    fn forget(&self, query: &Arc<RunningQuery>) {
+        let mut queries = self.queries.write();
+        if queries.get(&query.id).is_some_and(|known| Arc::ptr_eq(known, query)) {
+            queries.remove(&query.id);
+        }
+        if !matches!(query.purpose, Purpose::Push(_)) {
+            figures::forget(&query.id);
+        }
+    }
+}
+
+fn workers_of(query: &RunningQuery) -> BTreeSet<usize> {
+    query.tasks.iter().map(|task| task.worker).collect()
+}

@@ -1,0 +1,248 @@
+//! What a command means for topics, stores and running queries.
+//!
+//! ```text
+//!   apply (checks) ─► prepare: topics ─► command log ─► new snapshot ─► carry out: stop, start, clean up
+//!                                            └ a crash behind it: at the next start `finish` cleans up, `start_all` starts
+//! ```
+
+use std::sync::Arc;
+
+use millpond_catalog::{Command, Query, QueryState, Snapshot, Source, SourceKind};
+use millpond_log::Log;
+use millpond_streams::Topology;
+
+use crate::processing_log::{LineKind, LogLine};
+use crate::query::{Purpose, RunningQuery};
+use crate::runtime::Runtime;
+use crate::worker::guarded;
+use crate::{Result, launch, topics};
+
+/// The topology of the query that the command starts.
+pub(crate) fn topology(command: &Command, given: Option<Topology>, after: &Snapshot) -> Result<Option<Topology>> {
+    match (command, given) {
+        (Command::CreateAs { .. } | Command::Insert { .. }, Some(topology)) => Ok(Some(topology)),
+        (Command::CreateAs { query, .. } | Command::Insert { query }, None) => Ok(Some(millpond_planner::topology_of(query, after)?)),
+        _ => Ok(None),
+    }
+}
+
+/// Makes the topics that the command needs.
+pub(crate) fn prepare(runtime: &Runtime, command: &Command, topology: Option<&Topology>) -> Result<()> {
+    let log = &*runtime.storage.log;
+    if let Command::Create { source, .. } | Command::CreateAs { source, .. } = command {
+        topics::create_for_source(log, source)?;
+    }
+    topology.map_or(Ok(()), |topology| topics::create_repartitions(log, topology))
+}
+
+/// Does what `command`, which is in the command log, says.
+pub(crate) fn carry_out(
+    runtime: &Arc<Runtime>,
+    before: &Snapshot,
+    after: &Snapshot,
+    command: &Command,
+    topology: Option<Topology>,
+) -> Result<()> {
+    match command {
+        Command::Create { source, .. } => {
+            let replaced = before.sources.get(&source.name).filter(|old| old.columns != source.columns);
+            if replaced.is_some() {
+                // Its rows are stored with the old columns: they are read anew.
+                stop(runtime, &materialize_id(&source.name));
+                clean_up_query(runtime, after, &materialize_id(&source.name))?;
+                runtime.storage.state.drop_store(&table_store(&source.name))?;
+            }
+            materialize(runtime, source, after)
+        }
+        Command::CreateAs { source, query, .. } => {
+            stop(runtime, &materialize_id(&source.name));
+            replace(runtime, query, topology)
+        }
+        Command::Insert { query } => replace(runtime, query, topology),
+        Command::Drop { name, .. } => {
+            end_readers(runtime, name);
+            for id in before.queries.keys().filter(|id| !after.queries.contains_key(*id)) {
+                stop(runtime, id);
+            }
+            stop(runtime, &materialize_id(name));
+            let source = before.source(name)?;
+            let gone: Vec<&Query> =
+                before.queries.values().filter(|query| !after.queries.contains_key(&query.id)).map(|query| &**query).collect();
+            clean_up_dropped(runtime, after, source, &gone, deletes_topic(command))
+        }
+        Command::Terminate { query } => {
+            let gone = before.query(query)?;
+            stop(runtime, query);
+            clean_up_query(runtime, after, &gone.id)?;
+            match after.sources.get(&gone.sink) {
+                Some(sink) => materialize(runtime, sink, after),
+                None => Ok(()),
+            }
+        }
+        Command::Query { query, state: QueryState::Paused } => {
+            if let Some(running) = runtime.query(query) {
+                runtime.pause(&running);
+            }
+            Ok(())
+        }
+        Command::Query { query, state: QueryState::Running } => resume(runtime, after.query(query)?, after),
+    }
+}
+
+/// Completes the last command of the log, behind which the server may have crashed. Nothing runs yet.
+pub(crate) fn finish(runtime: &Runtime, catalog: &Snapshot, last: &Command) -> Result<()> {
+    match last {
+        Command::Drop { name, .. } if !catalog.sources.contains_key(name) => {
+            let state = &runtime.storage.state;
+            for query in [format!("ctas_{name}"), format!("csas_{name}"), materialize_id(name)] {
+                if !catalog.queries.contains_key(&query) {
+                    clean_up_query(runtime, catalog, &query)?;
+                }
+            }
+            Ok(state.drop_store(&table_store(name))?)
+        }
+        Command::Terminate { query } if !catalog.queries.contains_key(query) => clean_up_query(runtime, catalog, query),
+        _ => Ok(()),
+    }
+}
+
+/// At the start of the server: everything that is to run.
+pub(crate) fn start_all(runtime: &Runtime, catalog: &Snapshot) {
+    for source in catalog.sources.values() {
+        if let Err(error) = topics::create_for_source(&*runtime.storage.log, source) {
+            tracing::error!(source = source.name, %error, "the topic of a source is not as it was declared");
+        }
+    }
+    for source in catalog.sources.values() {
+        if let Err(error) = materialize(runtime, source, catalog) {
+            fail_unplanned(runtime, &materialize_id(&source.name), Purpose::Materialize(source.name.clone()), source, error.to_string());
+        }
+    }
+    for query in catalog.queries.values() {
+        start_planned(runtime, query, catalog);
+    }
+}
+
+/// Plans and starts a query of the catalog. One that does not plan any more is there as failed, with the reason.
+fn start_planned(runtime: &Runtime, query: &Query, catalog: &Snapshot) {
+    let launched = guarded(|| {
+        let topology = millpond_planner::topology_of(query, catalog)?;
+        launch::persistent(runtime, query, topology)
+    });
+    match launched {
+        Ok(launched) => {
+            let running = runtime.add(launched);
+            match query.state {
+                QueryState::Running => runtime.start(&running),
+                QueryState::Paused => {
+                    let now_ms = runtime.now_ms();
+                    running.with_lifecycle(|lifecycle| lifecycle.pause(now_ms));
+                }
+            }
+        }
+        Err(reason) => match catalog.source(&query.sink) {
+            Ok(sink) => {
+                let line = LogLine::of_query(runtime.now_ms(), &query.id, LineKind::Failure, reason.clone());
+                runtime.processing_log.write([line]);
+                let failed = RunningQuery::unplannable(&query.id, Purpose::Persistent, &sink.name, &query.sql, reason);
+                runtime.add(failed);
+            }
+            Err(error) => tracing::error!(query = query.id, %error, "a query has no sink"),
+        },
+    }
+}
+
+fn fail_unplanned(runtime: &Runtime, id: &str, purpose: Purpose, source: &Source, reason: String) {
+    runtime.processing_log.write([LogLine::of_query(runtime.now_ms(), id, LineKind::Failure, reason.clone())]);
+    runtime.add(RunningQuery::unplannable(id, purpose, &source.name, &source.sql, reason));
+}
+
+/// Starts the query; one of the same id ends before. Its stores stay: nodes that have kept their ids find them again.
+fn replace(runtime: &Runtime, query: &Query, topology: Option<Topology>) -> Result<()> {
+    stop(runtime, &query.id);
+    if let Some(topology) = topology {
+        let launched = launch::persistent(runtime, query, topology)?;
+        runtime.start(&runtime.add(launched));
+    }
+    Ok(())
+}
+
+fn resume(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Result<()> {
+    match runtime.query(&query.id) {
+        Some(running) if running.plan.is_some() => runtime.start(&running),
+        // It did not plan when the server started; it may now.
+        _ => start_planned(runtime, query, catalog),
+    }
+    Ok(())
+}
+
+/// A table that no query fills is kept readable by an internal one.
+fn materialize(runtime: &Runtime, source: &Source, catalog: &Snapshot) -> Result<()> {
+    if source.kind != SourceKind::Table || !catalog.writers(&source.name).is_empty() {
+        return Ok(());
+    }
+    stop(runtime, &materialize_id(&source.name));
+    let launched = launch::materialize(runtime, source)?;
+    runtime.start(&runtime.add(launched));
+    Ok(())
+}
+
+fn stop(runtime: &Runtime, id: &str) {
+    if let Some(running) = runtime.query(id) {
+        runtime.terminate(&running);
+    }
+}
+
+/// Push queries that read the source end with it.
+fn end_readers(runtime: &Runtime, source: &str) {
+    for query in runtime.all_queries() {
+        if query.push_queue().is_some() && query.reads(source) {
+            runtime.terminate(&query);
+        }
+    }
+}
+
+fn clean_up_dropped(runtime: &Runtime, after: &Snapshot, source: &Source, gone: &[&Query], delete_topic: bool) -> Result<()> {
+    for query in gone {
+        clean_up_query(runtime, after, &query.id)?;
+    }
+    clean_up_query(runtime, after, &materialize_id(&source.name))?;
+    runtime.storage.state.drop_store(&table_store(&source.name))?;
+    let shared = after.sources.values().any(|other| other.topic == source.topic);
+    if delete_topic && !shared { topics::delete(&*runtime.storage.log, &source.topic) } else { Ok(()) }
+}
+
+/// The query's stores (positions and counters among them) and repartition topics.
+fn clean_up_query(runtime: &Runtime, catalog: &Snapshot, id: &str) -> Result<()> {
+    for (name, _) in runtime.storage.state.stores()? {
+        if is_of(&name, id, catalog, |id| format!("{id}/")) {
+            runtime.storage.state.drop_store(&name)?;
+        }
+    }
+    let log: &dyn Log = &*runtime.storage.log;
+    let service = &runtime.config.service_id;
+    for topic in log.topics()? {
+        if topic.name.ends_with("-repartition") && is_of(&topic.name, id, catalog, |id| format!("_millpond-{service}-{id}-")) {
+            topics::delete(log, &topic.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `name` begins as the names of query `id` do, and not as those of another whose id only begins like this one.
+fn is_of(name: &str, id: &str, catalog: &Snapshot, prefix: impl Fn(&str) -> String) -> bool {
+    name.starts_with(&prefix(id)) && !catalog.queries.keys().any(|other| other.len() > id.len() && name.starts_with(&prefix(other)))
+}
+
+fn deletes_topic(command: &Command) -> bool {
+    matches!(command, Command::Drop { delete_topic: true, .. })
+}
+
+fn materialize_id(table: &str) -> String {
+    format!("materialize_{table}")
+}
+
+/// As [`Source::table_store`].
+fn table_store(table: &str) -> String {
+    format!("table/{table}")
+}

@@ -1,0 +1,108 @@
+//! What queries and tasks are doing, for `SHOW QUERIES`, `millpond.queries` and `millpond.tasks`.
+
+use std::time::SystemTime;
+
+use millpond_streams::operator::Counters;
+
+use crate::progress::query_percent;
+use crate::query::{RunningQuery, State};
+use crate::runtime::Runtime;
+
+/// ```text
+///   Starting ─► Running ⇄ Paused
+///       │          │         │
+///       └──────────┴─────────┴──► Failed (a retry policy starts it again) / Terminated
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryState {
+    Starting,
+    Running,
+    Paused,
+    Failed,
+}
+
+#[derive(Debug, Clone)]
+pub struct QueryStatus {
+    pub id: String,
+    pub sink: String,
+    pub sql: String,
+    pub state: QueryState,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// In a row; a minute of health forgets them.
+    pub failures: u32,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub late: u64,
+    pub undecodable: u64,
+    pub null_key: u64,
+    pub bad_timestamp: u64,
+    pub failed_expressions: u64,
+    /// Rows committed of those that were there when the query started, per cent: 100 once it has caught up.
+    pub progress_percent: f64,
+    pub rows_per_second: f64,
+    /// Records not yet read, over all its inputs.
+    pub lag: u64,
+    pub tasks: Vec<TaskStatus>,
+}
+
+#[derive(Debug, Clone)]
+pub struct TaskStatus {
+    /// `query/sub-topology/partition`.
+    pub id: String,
+    pub query: String,
+    pub sub_topology: u32,
+    pub partition: u32,
+    pub worker: usize,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub lag: u64,
+    pub progress_percent: f64,
+    pub rows_per_second: f64,
+    pub stream_time_ms: Option<i64>,
+    pub last_commit: Option<SystemTime>,
+}
+
+/// Persistent queries, and of the internal ones those that have failed.
+pub(crate) fn queries(runtime: &Runtime) -> Vec<QueryStatus> {
+    let now_ms = runtime.now_ms();
+    let shown = |query: &RunningQuery| query.is_persistent() || (query.push_queue().is_none() && query.state() == State::Failed);
+    runtime.all_queries().iter().filter(|query| shown(query)).map(|query| of(query, now_ms)).collect()
+}
+
+fn of(query: &RunningQuery, now_ms: i64) -> QueryStatus {
+    let (state, reason, failures) = query.with_lifecycle(|lifecycle| {
+        lifecycle.forget_failures(now_ms);
+        (lifecycle.state, lifecycle.reason.clone(), lifecycle.failures)
+    });
+    let mut sum = Counters::default();
+    for task in &query.tasks {
+        let counters = task.counters();
+        sum += Counters { rows_in: if task.reads_source { counters.rows_in } else { 0 }, ..counters };
+    }
+    let sources = || query.tasks.iter().filter(|task| task.reads_source);
+    QueryStatus {
+        id: query.id.clone(),
+        sink: query.sink.clone(),
+        sql: query.sql.clone(),
+        state: match state {
+            State::Created | State::Starting => QueryState::Starting,
+            State::Paused => QueryState::Paused,
+            State::Failed => QueryState::Failed,
+            State::Running | State::Terminated => QueryState::Running,
+        },
+        reason,
+        failures,
+        rows_in: sum.rows_in,
+        rows_out: sum.rows_out,
+        late: sum.late,
+        undecodable: sum.undecodable,
+        null_key: sum.null_key,
+        bad_timestamp: sum.bad_timestamp,
+        failed_expressions: sum.failed_expressions,
+        progress_percent: if query.plan.is_some() { query_percent(&query.tasks) } else { 0.0 },
+        rows_per_second: sources().map(|task| task.rows_per_second(now_ms)).sum(),
+        lag: query.tasks.iter().map(|task| task.lag()).sum(),
+        tasks: query.tasks.iter().map(|task| task.status(now_ms)).collect(),
+    }
+}

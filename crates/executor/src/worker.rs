@@ -1,0 +1,221 @@
+//! A worker: one thread that runs its tasks in turns and commits them together.
+//!
+//! ```text
+//!   ┌► requests ─► look at the log's ends ─► a round: one turn of each task that has something ─► idle inputs ─► commit, when it is due ─┐
+//!   └────────────────────────────────── sleep, when the round brought nothing ◄──────────────────────────────────────────────────────┘
+//! ```
+//!
+//! WRK-1  a task whose turn failed is never run or committed again; its query's other tasks are told to stop.
+//! WRK-2  a worker with nothing to do sleeps: it is woken by requests, commits to the log, and the next deadline it knows of.
+
+mod coalesce;
+mod commit;
+mod guarded;
+mod running;
+mod slots;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use self::running::RunningTask;
+use self::slots::Slots;
+use crate::mailbox::{Mailbox, Request};
+use crate::query::RunningQuery;
+use crate::runtime::Runtime;
+
+pub(crate) use self::guarded::guarded;
+
+/// A commit is due once entries of about so many bytes were taken, whatever the interval says.
+const DIRTY_BYTES_MAX: usize = 64 << 20;
+
+pub(crate) struct Worker {
+    index: usize,
+    runtime: Arc<Runtime>,
+    mailbox: Arc<Mailbox>,
+    slots: Slots,
+    tasks: Vec<RunningTask>,
+    /// Whose turn it is.
+    next_task: usize,
+    /// Since when there is something to commit.
+    dirty_since_ms: Option<i64>,
+    dirty_bytes: usize,
+    /// When an input will have been silent for its idle timeout.
+    idle_at_ms: Option<i64>,
+}
+
+/// A query whose task failed here.
+struct Failure {
+    query: Arc<RunningQuery>,
+    generation: u64,
+    reason: String,
+}
+
+impl Worker {
+    pub fn new(index: usize, runtime: Arc<Runtime>) -> Worker {
+        let mailbox = Arc::clone(&runtime.mailboxes[index]);
+        Worker {
+            index,
+            runtime,
+            mailbox,
+            slots: Slots::default(),
+            tasks: Vec::new(),
+            next_task: 0,
+            dirty_since_ms: None,
+            dirty_bytes: 0,
+            idle_at_ms: None,
+        }
+    }
+
+    pub fn run(mut self) {
+        while self.serve() {
+            if self.mailbox.take_wake() {
+                self.slots.refresh_all();
+            }
+            let progressed = self.round();
+            self.survey();
+            if self.commit_is_due(self.is_hurried() && !progressed) {
+                self.commit();
+            } else if !progressed && !self.mailbox.has_requests() {
+                self.mailbox.sleep(self.patience());
+            }
+        }
+    }
+
+    /// Carries out what was requested. False: the worker is to end.
+    fn serve(&mut self) -> bool {
+        for request in self.mailbox.take() {
+            match request {
+                Request::Start { query, generation } => self.start(&query, generation),
+                Request::Stop { query, generation, commit, done } => {
+                    let dirty = self.tasks.iter().any(|task| Arc::ptr_eq(&task.query, &query) && task.is_dirty());
+                    if commit && dirty {
+                        self.commit();
+                    }
+                    self.discard(&query, generation);
+                    if let Some(done) = done {
+                        done.arrive();
+                    }
+                }
+                Request::Shutdown => {
+                    self.commit();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn start(&mut self, query: &Arc<RunningQuery>, generation: u64) {
+        if !query.is_live(generation) {
+            return;
+        }
+        if let Some(tasks) = self.build(query, generation) {
+            query.built(generation, tasks, self.runtime.now_ms());
+            self.runtime.changed.raise();
+        }
+    }
+
+    /// This worker's tasks of the query, as the last commit left them: how many. `None`: the query failed over it.
+    fn build(&mut self, query: &Arc<RunningQuery>, generation: u64) -> Option<usize> {
+        let mine: Vec<_> = query.tasks.iter().filter(|task| task.worker == self.index).cloned().collect();
+        for progress in &mine {
+            match RunningTask::build(&self.runtime, query, generation, progress, &mut self.slots) {
+                Ok(task) => self.tasks.push(task),
+                Err(reason) => {
+                    self.fail([Failure { query: Arc::clone(query), generation, reason }]);
+                    return None;
+                }
+            }
+        }
+        Some(mine.len())
+    }
+
+    fn discard(&mut self, query: &Arc<RunningQuery>, generation: u64) {
+        let slots = &mut self.slots;
+        self.tasks.retain_mut(|task| {
+            let goes = Arc::ptr_eq(&task.query, query) && task.generation <= generation;
+            if goes {
+                task.release(slots);
+            }
+            !goes
+        });
+    }
+
+    fn fail(&mut self, failures: impl IntoIterator<Item = Failure>) {
+        for Failure { query, generation, reason } in failures {
+            self.discard(&query, generation);
+            self.runtime.fail(&query, generation, &reason, Some(self.index));
+        }
+    }
+
+    /// One turn for each task that has something to do; broken off when there is a request, or a commit is due. True: there may be more.
+    fn round(&mut self) -> bool {
+        let mut progressed = false;
+        let mut failures = Vec::new();
+        for _ in 0..self.tasks.len() {
+            if self.mailbox.has_requests() || self.commit_is_due(false) {
+                progressed = true;
+                break;
+            }
+            self.next_task = (self.next_task + 1) % self.tasks.len();
+            let task = &mut self.tasks[self.next_task];
+            if !task.is_runnable(&self.slots) {
+                continue;
+            }
+            let now_ms = self.runtime.now_ms();
+            match task.turn(&self.runtime, &mut self.slots, now_ms) {
+                Ok(turn) => {
+                    progressed |= turn.progressed;
+                    self.dirty_bytes += turn.bytes;
+                    if task.is_dirty() {
+                        self.dirty_since_ms.get_or_insert(now_ms);
+                    }
+                }
+                Err(reason) => {
+                    failures.push(Failure { query: Arc::clone(&task.query), generation: task.generation, reason });
+                    progressed = true;
+                    break;
+                }
+            }
+        }
+        self.slots.forget_fetched();
+        self.fail(failures);
+        progressed
+    }
+
+    /// Idle inputs, and whether anything is dirty.
+    fn survey(&mut self) {
+        let now_ms = self.runtime.now_ms();
+        self.idle_at_ms = None;
+        for task in &mut self.tasks {
+            if let Some(at_ms) = task.judge_idle(&self.slots, now_ms) {
+                self.idle_at_ms = Some(self.idle_at_ms.map_or(at_ms, |idle_at_ms| idle_at_ms.min(at_ms)));
+            }
+            if task.is_dirty() {
+                self.dirty_since_ms.get_or_insert(now_ms);
+            }
+        }
+    }
+
+    fn is_hurried(&self) -> bool {
+        self.runtime.flushes.load(Ordering::Acquire) > 0
+    }
+
+    fn commit_is_due(&self, at_once: bool) -> bool {
+        let Some(since_ms) = self.dirty_since_ms else { return false };
+        at_once || self.dirty_bytes >= DIRTY_BYTES_MAX || self.runtime.now_ms() - since_ms >= self.interval_ms()
+    }
+
+    fn interval_ms(&self) -> i64 {
+        i64::try_from(self.runtime.config.commit_interval.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// How long there is nothing to do, unless it is woken.
+    fn patience(&self) -> Option<Duration> {
+        let commit_at_ms = self.dirty_since_ms.map(|since_ms| since_ms.saturating_add(self.interval_ms()));
+        let at_ms = [commit_at_ms, self.idle_at_ms].into_iter().flatten().min()?;
+        let wait_ms = at_ms.saturating_sub(self.runtime.now_ms());
+        Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1)))
+    }
+}

@@ -1,0 +1,274 @@
+//! A task on its worker: where it reads on, and what one turn of it does.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use millpond_log::{Fetched, TopicPartition};
+use millpond_streams::operator::Counters;
+use millpond_streams::operator::push::Subscriber;
+use millpond_streams::task::{Input, Stores};
+use millpond_streams::topology::OperatorSpec;
+use millpond_streams::{SubTopology, Task};
+
+use super::guarded::guarded;
+use super::slots::{SlotId, Slots};
+use crate::counters;
+use crate::processing_log::{LineKind, LogLine};
+use crate::progress::{InputProgress, TaskProgress};
+use crate::query::{Plan, RunningQuery};
+use crate::runtime::Runtime;
+
+/// After so many rows it is another task's turn.
+const TURN_ROWS: usize = 65_536;
+/// A repartition topic is trimmed once so many records of it are committed.
+const TRIM_RECORDS: u64 = 100_000;
+
+pub(crate) struct RunningTask {
+    pub query: Arc<RunningQuery>,
+    pub generation: u64,
+    pub progress: Arc<TaskProgress>,
+    pub task: Task,
+    cursors: Vec<Cursor>,
+    /// Where it begins must be committed even when nothing comes.
+    pub moved: bool,
+}
+
+/// Where the next entry of an input comes from.
+struct Cursor {
+    slot: SlotId,
+    repartition: bool,
+    /// Behind what is buffered.
+    next: u64,
+    buffered: VecDeque<Fetched>,
+    idle_timeout_ms: Option<i64>,
+    /// When something last came.
+    quiet_since_ms: i64,
+    idle: bool,
+    trimmed: u64,
+}
+
+/// What a turn did.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    pub progressed: bool,
+    /// Of the entries that came, about.
+    pub bytes: usize,
+}
+
+impl RunningTask {
+    /// Stands where the last commit of the task left it. Takes slots, which [`RunningTask::release`] gives back.
+    pub fn build(
+        runtime: &Runtime,
+        query: &Arc<RunningQuery>,
+        generation: u64,
+        progress: &Arc<TaskProgress>,
+        slots: &mut Slots,
+    ) -> Result<RunningTask, String> {
+        let plan = query.plan.as_ref().ok_or("it has no plan")?;
+        let subs = &plan.topology.sub_topologies;
+        let sub = subs.iter().find(|sub| sub.id == progress.sub_topology).ok_or("its plan has no such sub-topology")?;
+        let subscriber = query.push_queue().map(|queue| Arc::clone(queue) as Arc<dyn Subscriber>);
+        let stores = Stores { backend: Arc::clone(&plan.storage.state), subscriber };
+        let task = guarded(|| Task::build(&plan.topology.query, sub, progress.partition, &stores))?;
+        let before = match plan.counters {
+            Some(store) => guarded(|| counters::read(&*plan.storage.state, store, sub.id, progress.partition))?,
+            None => Counters::default(),
+        };
+        let (query, progress) = (Arc::clone(query), Arc::clone(progress));
+        let mut running = RunningTask { query, generation, progress, task, cursors: Vec::new(), moved: false };
+        match running.open(runtime, plan, sub, slots) {
+            Ok(inputs) => running.progress.built(inputs, before),
+            Err(reason) => {
+                running.release(slots);
+                return Err(reason);
+            }
+        }
+        Ok(running)
+    }
+
+    fn open(&mut self, runtime: &Runtime, plan: &Plan, sub: &SubTopology, slots: &mut Slots) -> Result<Vec<InputProgress>, String> {
+        let now_ms = runtime.now_ms();
+        let mut inputs = Vec::new();
+        for (index, input) in self.task.inputs().into_iter().enumerate() {
+            let repartition = is_repartition(sub, &input);
+            let log = if repartition { &plan.storage.log } else { &runtime.storage.log };
+            let partition = TopicPartition { topic: Arc::clone(&input.topic), partition: input.partition };
+            let range = log.offsets(&partition).map_err(|error| error.to_string())?;
+            let next = match input.next_offset {
+                Some(next) => next,
+                None => {
+                    let chosen = plan.start_at.get(&partition);
+                    self.moved |= chosen.is_some();
+                    let next = chosen.copied().unwrap_or(range.start).clamp(range.start, range.end);
+                    self.task.seek(index, next);
+                    next
+                }
+            };
+            if next > range.end {
+                return Err(format!("{partition} ends at {}, before {next}, where it was read to: it is another topic now", range.end));
+            }
+            let slot = slots.acquire(log, &partition).map_err(|error| error.to_string())?;
+            self.cursors.push(Cursor {
+                slot,
+                repartition,
+                next,
+                buffered: VecDeque::new(),
+                idle_timeout_ms: input.idle_timeout_ms.filter(|_| !repartition),
+                quiet_since_ms: now_ms,
+                idle: false,
+                trimmed: range.start,
+            });
+            if next < range.start {
+                self.skip(runtime, index, range.start, slots);
+            }
+            let first = if plan.start_at.contains_key(&partition) { next } else { range.start };
+            let log = Arc::clone(log);
+            inputs.push(InputProgress { partition, log, repartition, first, goal: range.end.max(first), committed: self.cursors[index].next });
+        }
+        Ok(inputs)
+    }
+
+    pub fn release(&mut self, slots: &mut Slots) {
+        for cursor in self.cursors.drain(..) {
+            slots.release(cursor.slot);
+        }
+    }
+
+    /// Whether there may be something to do. A push query whose reader is slow has to wait for it.
+    pub fn is_runnable(&self, slots: &Slots) -> bool {
+        let more = |(input, cursor): (usize, &Cursor)| {
+            self.task.wants(input) && (!cursor.buffered.is_empty() || cursor.next < slots.end(cursor.slot))
+        };
+        (self.task.waiting() || self.cursors.iter().enumerate().any(more)) && !self.query.push_queue().is_some_and(|queue| queue.is_full())
+    }
+
+    /// Takes up to [`TURN_ROWS`] rows, of all inputs as their times want.
+    pub fn turn(&mut self, runtime: &Runtime, slots: &mut Slots, now_ms: i64) -> Result<Turn, String> {
+        let mut turn = Turn::default();
+        let mut rows = 0;
+        while rows < TURN_ROWS {
+            let mut brought = false;
+            for input in 0..self.cursors.len() {
+                if !self.task.wants(input) {
+                    continue;
+                }
+                match self.next(runtime, input, slots)? {
+                    Some(fetched) => {
+                        rows += fetched.entry.rows();
+                        turn.bytes += fetched.entry.bytes();
+                        let cursor = &mut self.cursors[input];
+                        (cursor.quiet_since_ms, cursor.idle) = (now_ms, false);
+                        guarded(|| self.task.process(input, &fetched, now_ms))?;
+                        brought = true;
+                    }
+                    None if self.task.waiting() => {
+                        guarded(|| self.task.set_end(input, now_ms))?;
+                        turn.progressed |= !self.task.waiting();
+                    }
+                    None => {}
+                }
+            }
+            turn.progressed |= brought;
+            if !brought {
+                break;
+            }
+        }
+        Ok(turn)
+    }
+
+    fn next(&mut self, runtime: &Runtime, input: usize, slots: &mut Slots) -> Result<Option<Fetched>, String> {
+        let waiting = self.task.waiting();
+        let cursor = &mut self.cursors[input];
+        if let Some(fetched) = cursor.buffered.pop_front() {
+            return Ok(Some(fetched));
+        }
+        // Rows of another input wait to hear that there is nothing earlier here: what was seen of the end may be older than they are.
+        if waiting && cursor.next >= slots.end(cursor.slot) {
+            slots.refresh(cursor.slot).map_err(|error| error.to_string())?;
+        }
+        if cursor.next >= slots.end(cursor.slot) {
+            return Ok(None);
+        }
+        match slots.fetch(cursor.slot, cursor.next) {
+            Ok(entries) => {
+                if let Some(last) = entries.last() {
+                    cursor.next = last.next_offset;
+                    cursor.buffered.extend(entries.iter().cloned());
+                }
+                Ok(cursor.buffered.pop_front())
+            }
+            Err(millpond_log::Error::OffsetOutOfRange { start, offset, .. }) if offset < start => {
+                self.skip(runtime, input, start, slots);
+                Ok(None)
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Retention was faster than the query: what is gone is gone.
+    fn skip(&mut self, runtime: &Runtime, input: usize, start: u64, slots: &Slots) {
+        let cursor = &mut self.cursors[input];
+        let partition = slots.partition(cursor.slot);
+        let message = format!("records {}..{start} went by retention before they were read", cursor.next);
+        runtime.processing_log.write([LogLine {
+            task: self.progress.id(),
+            topic: Some(partition.topic.to_string()),
+            partition: Some(partition.partition),
+            offset: Some(cursor.next),
+            ..LogLine::of_query(runtime.now_ms(), &self.query.id, LineKind::Skipped, message)
+        }]);
+        cursor.next = start;
+        cursor.buffered.clear();
+        self.task.seek(input, start);
+        self.moved = true;
+    }
+
+    /// Tells the task of inputs that have been silent for their timeout. When the next one will be.
+    pub fn judge_idle(&mut self, slots: &Slots, now_ms: i64) -> Option<i64> {
+        let mut next_ms = None;
+        for (input, cursor) in self.cursors.iter_mut().enumerate() {
+            let Some(timeout_ms) = cursor.idle_timeout_ms else { continue };
+            if cursor.idle {
+                continue;
+            }
+            if !cursor.buffered.is_empty() || cursor.next < slots.end(cursor.slot) || !self.task.wants(input) {
+                cursor.quiet_since_ms = now_ms;
+                continue;
+            }
+            let at_ms = cursor.quiet_since_ms.saturating_add(timeout_ms);
+            if at_ms <= now_ms {
+                cursor.idle = true;
+                self.task.set_idle(input, true);
+            } else {
+                next_ms = Some(next_ms.map_or(at_ms, |next_ms: i64| next_ms.min(at_ms)));
+            }
+        }
+        next_ms
+    }
+
+    pub fn is_dirty(&self) -> bool {
+        self.task.dirty() || self.moved
+    }
+
+    /// Of its inputs, in their order: the first offsets that are not taken.
+    pub fn positions(&self) -> Vec<u64> {
+        self.task.inputs().into_iter().map(|input| input.position.unwrap_or_default()).collect()
+    }
+
+    /// Forgets what this task alone reads and has committed.
+    pub fn trim(&mut self, positions: &[u64], slots: &Slots) {
+        for (cursor, position) in self.cursors.iter_mut().zip(positions) {
+            if cursor.repartition && position.saturating_sub(cursor.trimmed) >= TRIM_RECORDS {
+                cursor.trimmed = *position;
+                let partition = slots.partition(cursor.slot);
+                if let Err(error) = slots.log(cursor.slot).trim(partition, *position) {
+                    tracing::warn!(%partition, %error, "a repartition topic cannot be trimmed");
+                }
+            }
+        }
+    }
+}
+
+fn is_repartition(sub: &SubTopology, input: &Input) -> bool {
+    sub.nodes.iter().any(|node| node.id == input.node && matches!(node.operator, OperatorSpec::RepartitionSource { .. }))
+}

@@ -1,0 +1,156 @@
+//! The partitions that a worker's tasks read. Tasks at the same position share one fetch, and one look at the partition's end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use millpond_log::{FetchLimit, Fetched, Log, Result, TopicPartition};
+
+use super::coalesce::coalesce;
+
+/// What a fetch brings at most; one entry comes even when it is larger.
+const FETCH: FetchLimit = FetchLimit { rows_max: 65_536, bytes_max: 8 << 20 };
+
+/// A slot's place in [`Slots`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlotId(usize);
+
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    /// The log counts, too: ephemeral queries have one of their own.
+    by_partition: HashMap<(LogId, TopicPartition), usize>,
+    slots: Vec<Option<Slot>>,
+    /// Slots that were fetched from since [`Slots::forget_fetched`].
+    fetched: Vec<usize>,
+}
+
+type LogId = usize;
+
+#[derive(Debug)]
+struct Slot {
+    log: Arc<dyn Log>,
+    partition: TopicPartition,
+    readers: usize,
+    end: u64,
+    /// Fetches of this round, by the offset they began at.
+    fetches: Vec<(u64, Arc<[Fetched]>)>,
+}
+
+fn log_id(log: &Arc<dyn Log>) -> LogId {
+    Arc::as_ptr(log).cast::<()>() as usize
+}
+
+impl Slots {
+    /// The slot of a partition, for one more reader.
+    pub fn acquire(&mut self, log: &Arc<dyn Log>, partition: &TopicPartition) -> Result<SlotId> {
+        let key = (log_id(log), partition.clone());
+        if let Some(index) = self.by_partition.get(&key) {
+            self.slot_mut(SlotId(*index)).readers += 1;
+            return Ok(SlotId(self.by_partition[&key]));
+        }
+        let end = log.offsets(partition)?.end;
+        let slot = Slot { log: Arc::clone(log), partition: partition.clone(), readers: 1, end, fetches: Vec::new() };
+        let index = match self.slots.iter().position(Option::is_none) {
+            Some(index) => index,
+            None => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+        };
+        self.slots[index] = Some(slot);
+        self.by_partition.insert(key, index);
+        Ok(SlotId(index))
+    }
+
+    pub fn release(&mut self, id: SlotId) {
+        let slot = self.slot_mut(id);
+        slot.readers -= 1;
+        if slot.readers == 0 {
+            let key = (log_id(&slot.log), slot.partition.clone());
+            self.by_partition.remove(&key);
+            self.slots[id.0] = None;
+        }
+    }
+
+    /// Where the partition ended when it was last looked at.
+    pub fn end(&self, id: SlotId) -> u64 {
+        self.slots[id.0].as_ref().map_or(0, |slot| slot.end)
+    }
+
+    pub fn partition(&self, id: SlotId) -> &TopicPartition {
+        &self.slots[id.0].as_ref().expect("a slot is there as long as it has readers").partition
+    }
+
+    pub fn log(&self, id: SlotId) -> &Arc<dyn Log> {
+        &self.slots[id.0].as_ref().expect("a slot is there as long as it has readers").log
+    }
+
+    /// Looks at the end of one partition.
+    pub fn refresh(&mut self, id: SlotId) -> Result<()> {
+        let slot = self.slot_mut(id);
+        slot.end = slot.log.offsets(&slot.partition)?.end;
+        Ok(())
+    }
+
+    /// Looks at the end of every partition. One that cannot be looked at stays as it is: its readers will meet the error.
+    pub fn refresh_all(&mut self) {
+        for slot in self.slots.iter_mut().flatten() {
+            if let Ok(range) = slot.log.offsets(&slot.partition) {
+                slot.end = range.end;
+            }
+        }
+    }
+
+    pub fn fetch(&mut self, id: SlotId, from: u64) -> Result<Arc<[Fetched]>> {
+        let slot = self.slot_mut(id);
+        if let Some((_, entries)) = slot.fetches.iter().find(|(begin, _)| *begin == from) {
+            return Ok(Arc::clone(entries));
+        }
+        let entries: Arc<[Fetched]> = coalesce(slot.log.fetch(&slot.partition, from, FETCH)?).into();
+        if slot.readers > 1 {
+            slot.fetches.push((from, Arc::clone(&entries)));
+            self.fetched.push(id.0);
+        }
+        Ok(entries)
+    }
+
+    /// A round is over: what was fetched for it need not be held.
+    pub fn forget_fetched(&mut self) {
+        for index in self.fetched.drain(..) {
+            if let Some(slot) = &mut self.slots[index] {
+                slot.fetches.clear();
+            }
+        }
+    }
+
+    fn slot_mut(&mut self, id: SlotId) -> &mut Slot {
+        self.slots[id.0].as_mut().expect("a slot is there as long as it has readers")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond_log::{Append, Entry, MemoryLog, TopicConfig, Transaction, opaque};
+
+    use super::*;
+
+    #[test]
+    fn readers_at_the_same_place_share_a_fetch() {
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
+        log.create_topic("t", &TopicConfig::keep(1)).unwrap();
+        let target = TopicPartition::new("t", 0);
+        let mut slots = Slots::default();
+        let (a, b) = (slots.acquire(&log, &target).unwrap(), slots.acquire(&log, &target).unwrap());
+        assert_eq!((a, slots.end(a)), (b, 0));
+        let record = opaque::Record { key: None, value: None, timestamp_ms: 0, headers: &[] };
+        let entry = Entry::opaque(opaque::batch([record]));
+        log.append(Transaction { appends: vec![Append { target: target.clone(), entry }] }).unwrap();
+        slots.refresh_all();
+        assert_eq!(slots.end(a), 1);
+        assert!(Arc::ptr_eq(&slots.fetch(a, 0).unwrap(), &slots.fetch(b, 0).unwrap()));
+        slots.forget_fetched();
+        slots.release(a);
+        slots.release(b);
+        assert!(slots.by_partition.is_empty());
+        assert_eq!(slots.acquire(&log, &target).unwrap(), a, "its place is taken again");
+    }
+}
