@@ -87,7 +87,7 @@ pub struct ColumnDef {
     pub name: String,
     pub sql_type: SqlType,
     pub key: KeyMark,
-    /// In characters from the beginning of the statement.
+    /// In characters from 0, from the beginning of the statement.
     pub position: u32,
 }
 
@@ -247,7 +247,7 @@ pub struct Window {
     pub kind: WindowKind,
     pub grace_ms: Option<i64>,
     pub retention_ms: Option<i64>,
-    /// In characters from the beginning of the statement.
+    /// In characters from 0, from the beginning of the statement.
     pub position: u32,
 }
 

@@ -4,10 +4,30 @@
 //! here, once, by the [`Dialect`]: whoever reads the AST compares names as they are.
 
 pub mod ast;
+mod clauses;
+mod column_type;
+mod copy;
+mod cursor;
+mod ddl;
 pub mod dialect;
 pub mod error;
+mod expression;
+mod grammar;
+mod insert;
+mod names;
+mod near;
 pub mod parse;
+pub mod position;
+mod properties;
+mod query;
+mod rewrite;
+mod setting;
+mod show;
+mod tokens;
+mod transaction;
 pub mod types;
+mod unsupported;
+mod window;
 
 pub use ast::Statement;
 pub use dialect::Dialect;
