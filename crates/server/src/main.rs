@@ -1,2 +1,171 @@
-//! The millpond server.
-fn main() {}
+//! The millpond server: reads its configuration, opens the data directory, serves, and stops cleanly.
+
+mod config;
+mod copy;
+mod error;
+mod http;
+mod interrupt;
+mod pg_catalog;
+mod session;
+mod settings;
+mod statement;
+mod wire;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use millpond_executor::{Engine, Storage};
+use millpond_log::Log;
+use millpond_log_embedded::Embedded;
+use millpond_serving::{Member, Serving};
+use millpond_state::Backend;
+use pgwire::api::ConnectionManager;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Arguments, Config, LogFormat};
+use crate::session::Shared;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config = match Arguments::parse().resolve() {
+        Ok(config) => config,
+        Err(usage) => {
+            // Before there is a log to write to.
+            let _ = writeln!(std::io::stderr(), "error: {usage}");
+            return ExitCode::from(2);
+        }
+    };
+    start_log(config.log_format);
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+fn run(config: Config) -> Result<()> {
+    let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
+    let storage = open_storage(&config)?;
+    let settings = millpond_executor::Config {
+        workers: config.workers,
+        commit_interval: config.commit_interval,
+        service_id: config.service_id.clone(),
+    };
+    let engine = Engine::open(settings, storage).context("the engine cannot start")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("millpond-serve").build()?;
+    let served = runtime.block_on(serve(&config, engine.clone(), metrics));
+    engine.shutdown();
+    // Work that was abandoned may still be waiting for something; it is not waited for.
+    runtime.shutdown_background();
+    info!("stopped");
+    served
+}
+
+fn open_storage(config: &Config) -> Result<Storage> {
+    let options = millpond_log_embedded::Options {
+        memory_bytes: config.memory_bytes,
+        service_id: Some(config.service_id.clone()),
+        ..millpond_log_embedded::Options::default()
+    };
+    let embedded = Embedded::open(&config.data_dir, options)
+        .with_context(|| format!("the data directory {} cannot be opened", config.data_dir.display()))?;
+    let embedded = Arc::new(embedded);
+    Ok(Storage { log: Arc::clone(&embedded) as Arc<dyn Log>, state: embedded as Arc<dyn Backend> })
+}
+
+async fn serve(config: &Config, engine: Engine, metrics: PrometheusHandle) -> Result<()> {
+    let pg = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let web = TcpListener::bind(config.http).await.with_context(|| format!("cannot listen on {}", config.http))?;
+    let (pg_address, web_address) = (pg.local_addr()?, web.local_addr()?);
+    let ready = Arc::new(AtomicBool::new(true));
+    let (stop, stopping) = watch::channel(false);
+    let shared = Arc::new(Shared {
+        serving: Serving::new(engine.clone(), member(config, &pg_address.to_string(), &web_address.to_string())),
+        committed: watch_commits(&engine),
+        engine,
+        service_id: config.service_id.clone(),
+        pg_catalog: pg_catalog::PgCatalog::default(),
+        connections: Arc::new(ConnectionManager::new()),
+        stopping: stopping.clone(),
+        ready: Arc::clone(&ready),
+    });
+    let health = http::Health { metrics, ready: Arc::clone(&ready) };
+    let mut web_stopping = stopping.clone();
+    let web = axum::serve(web, http::router(health)).with_graceful_shutdown(async move {
+        let _ = web_stopping.wait_for(|stopping| *stopping).await;
+    });
+    let web = tokio::spawn(async move { web.await });
+    let pg = tokio::spawn(wire::serve(pg, shared, stopping));
+    info!(postgres = %pg_address, http = %web_address, data = %config.data_dir.display(), workers = config.workers, "serving");
+    if let Some(path) = &config.ready_file {
+        tell_ready(path, &pg_address.to_string(), &web_address.to_string())?;
+    }
+    wait_for_signal().await?;
+    info!("stopping");
+    ready.store(false, Ordering::Release);
+    let _ = stop.send(true);
+    pg.await.context("the Postgres side broke")?;
+    web.abort();
+    Ok(())
+}
+
+fn member(config: &Config, address: &str, http: &str) -> Member {
+    Member {
+        service: config.service_id.clone(),
+        address: address.to_string(),
+        http: http.to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        started: SystemTime::now(),
+        workers: config.workers,
+    }
+}
+
+/// One subscription to the log for everybody who waits for records.
+fn watch_commits(engine: &Engine) -> watch::Receiver<u64> {
+    let (sender, receiver) = watch::channel(0);
+    engine.storage().log.subscribe(Box::new(move || sender.send_modify(|commits| *commits += 1)));
+    receiver
+}
+
+/// The file is there in one piece or not at all.
+fn tell_ready(path: &Path, pg: &str, http: &str) -> Result<()> {
+    let content = serde_json::json!({ "pg": pg, "http": http }).to_string();
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, content)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+async fn wait_for_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

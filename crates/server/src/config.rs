@@ -1,0 +1,229 @@
+//! How the server is told what to do: flags, `MILLPOND_…` in the environment, a TOML file; in this order of precedence.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use serde::Deserialize;
+
+const DATA_DIR: &str = "./millpond-data";
+const LISTEN: &str = "127.0.0.1:6455";
+const HTTP: &str = "127.0.0.1:6456";
+const SERVICE_ID: &str = "default";
+const COMMIT_INTERVAL: &str = "100ms";
+
+/// A SQL server for streams: connect with psql, declare streams and tables, start queries, read their results.
+#[derive(Debug, Default, Parser)]
+#[command(name = "millpond", version)]
+pub struct Arguments {
+    /// Where topics, state and the catalog are kept [default: ./millpond-data]
+    #[arg(long, env = "MILLPOND_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen for the Postgres protocol [default: 127.0.0.1:6455]
+    #[arg(long, env = "MILLPOND_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where to serve /metrics, /health/live and /health/ready [default: 127.0.0.1:6456]
+    #[arg(long, env = "MILLPOND_HTTP", value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
+    /// Kafka's bootstrap servers; not in this version
+    #[arg(long, env = "MILLPOND_KAFKA", value_name = "BOOTSTRAP")]
+    kafka: Option<String>,
+    /// Names internal topics: processes that share the work have the same one [default: default]
+    #[arg(long, env = "MILLPOND_SERVICE_ID", value_name = "ID")]
+    service_id: Option<String>,
+    /// Threads that run queries [default: one for each core]
+    #[arg(long, env = "MILLPOND_WORKERS", value_name = "N")]
+    workers: Option<usize>,
+    /// What caches and write buffers may take: bytes, or with KiB, MiB, GiB [default: a quarter of the machine's, at most 4GiB]
+    #[arg(long, env = "MILLPOND_MEMORY", value_name = "SIZE")]
+    memory: Option<String>,
+    /// How often results are committed: with ms or s [default: 100ms]
+    #[arg(long, env = "MILLPOND_COMMIT_INTERVAL", value_name = "DURATION")]
+    commit_interval: Option<String>,
+    /// How log lines are written [default: text]
+    #[arg(long, env = "MILLPOND_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// A TOML file with the same keys, without the dashes in front
+    #[arg(long, env = "MILLPOND_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A file to write the addresses to, as JSON, once the server can be used
+    #[arg(long, env = "MILLPOND_READY_FILE", value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// The keys of `--config`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    data_dir: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    kafka: Option<String>,
+    service_id: Option<String>,
+    workers: Option<usize>,
+    memory: Option<String>,
+    commit_interval: Option<String>,
+    log_format: Option<LogFormat>,
+    ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub http: SocketAddr,
+    pub service_id: String,
+    pub workers: usize,
+    pub memory_bytes: usize,
+    pub commit_interval: Duration,
+    pub log_format: LogFormat,
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum Usage {
+    #[error("cannot read {}: {error}", path.display())]
+    File { path: PathBuf, error: std::io::Error },
+    #[error("{} is not as it should be: {error}", path.display())]
+    Toml { path: PathBuf, error: toml::de::Error },
+    #[error("--kafka is not in this version: leave it out, and topics are kept in --data-dir")]
+    Kafka,
+    #[error("--{option} cannot be \"{value}\": {expected}")]
+    Value { option: &'static str, value: String, expected: &'static str },
+}
+
+impl Arguments {
+    pub fn resolve(self) -> Result<Config, Usage> {
+        let file = match &self.config {
+            Some(path) => read(path)?,
+            None => File::default(),
+        };
+        if self.kafka.or(file.kafka).is_some() {
+            return Err(Usage::Kafka);
+        }
+        let service_id = self.service_id.or(file.service_id).unwrap_or_else(|| SERVICE_ID.to_string());
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if service_id.is_empty() || !service_id.chars().all(plain) {
+            return Err(Usage::Value { option: "service-id", value: service_id, expected: "letters, digits, '-', '_' and '.' only" });
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = self.workers.or(file.workers).unwrap_or(cores);
+        if workers == 0 || workers > 1_024 {
+            return Err(Usage::Value { option: "workers", value: workers.to_string(), expected: "a number from 1 to 1024" });
+        }
+        let commit_interval = self.commit_interval.or(file.commit_interval).unwrap_or_else(|| COMMIT_INTERVAL.to_string());
+        let memory_bytes = match self.memory.or(file.memory) {
+            Some(text) => bytes(&text).ok_or(Usage::Value {
+                option: "memory",
+                value: text,
+                expected: "a size of at least 32MiB, like 512MiB or 2GiB",
+            })?,
+            None => default_memory_bytes(),
+        };
+        Ok(Config {
+            data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()),
+            listen: self.listen.or(file.listen).unwrap_or_else(|| LISTEN.parse().expect("the default is an address")),
+            http: self.http.or(file.http).unwrap_or_else(|| HTTP.parse().expect("the default is an address")),
+            service_id,
+            workers,
+            memory_bytes,
+            commit_interval: duration(&commit_interval).ok_or(Usage::Value {
+                option: "commit-interval",
+                value: commit_interval,
+                expected: "a duration from 1ms to 1h, like 100ms or 2s",
+            })?,
+            log_format: self.log_format.or(file.log_format).unwrap_or_default(),
+            ready_file: self.ready_file.or(file.ready_file),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<File, Usage> {
+    let text = std::fs::read_to_string(path).map_err(|error| Usage::File { path: path.to_path_buf(), error })?;
+    toml::from_str(&text).map_err(|error| Usage::Toml { path: path.to_path_buf(), error })
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    Some((text[..end].parse().ok()?, text[end..].trim()))
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    let (number, unit) = split(text)?;
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    let bytes = usize::try_from(number.checked_mul(factor)?).ok()?;
+    (bytes >= 32 << 20).then_some(bytes)
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    let millis = match unit {
+        "" | "ms" => number,
+        "s" => number.checked_mul(1_000)?,
+        "min" | "m" => number.checked_mul(60_000)?,
+        _ => return None,
+    };
+    (1..=3_600_000).contains(&millis).then(|| Duration::from_millis(millis))
+}
+
+/// A quarter of the machine's memory, within 256 MiB and 4 GiB.
+fn default_memory_bytes() -> usize {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total =
+        meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).and_then(|rest| split(rest)).map_or(0, |(kib, _)| kib << 10);
+    usize::try_from(total / 4).unwrap_or(usize::MAX).clamp(256 << 20, 4 << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_given_gives_the_defaults() {
+        let config = Arguments::default().resolve().unwrap();
+        assert_eq!(config.listen.to_string(), LISTEN);
+        assert_eq!(config.http.to_string(), HTTP);
+        assert_eq!(config.data_dir, PathBuf::from(DATA_DIR));
+        assert_eq!(config.commit_interval, Duration::from_millis(100));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("millpond.toml");
+        std::fs::write(&path, "workers = 3\nmemory = \"64MiB\"\ncommit-interval = \"2s\"\nlog-format = \"json\"\n").unwrap();
+        let arguments = Arguments { config: Some(path.clone()), workers: Some(7), ..Arguments::default() };
+        let config = arguments.resolve().unwrap();
+        assert_eq!((config.workers, config.memory_bytes, config.log_format), (7, 64 << 20, LogFormat::Json));
+        std::fs::write(&path, "wrokers = 3\n").unwrap();
+        let error = Arguments { config: Some(path), ..Arguments::default() }.resolve().unwrap_err();
+        assert!(error.to_string().contains("wrokers"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let wrong = |arguments: Arguments| arguments.resolve().unwrap_err().to_string();
+        assert!(wrong(Arguments { kafka: Some("localhost:9092".into()), ..Arguments::default() }).contains("not in this version"));
+        assert!(wrong(Arguments { memory: Some("much".into()), ..Arguments::default() }).contains("--memory"));
+        assert!(wrong(Arguments { commit_interval: Some("0ms".into()), ..Arguments::default() }).contains("--commit-interval"));
+        assert!(wrong(Arguments { workers: Some(0), ..Arguments::default() }).contains("--workers"));
+        assert!(wrong(Arguments { service_id: Some("a b".into()), ..Arguments::default() }).contains("--service-id"));
+    }
+}

@@ -1,0 +1,218 @@
+//! Values that are written in a statement: literals are read as text, parameters taken as they are, and DataFusion evaluates the rest.
+
+use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::compute::{CastOptions, cast_with_options, concat};
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Spanned, Statement, UnaryOperator, Value, ValueWithSpan};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use futures::TryStreamExt;
+use millpond_formats::text::parse_column;
+use millpond_sql::ast;
+
+use super::Given;
+use super::write::Slot;
+use crate::error::{Error, Result, invalid_text};
+use crate::interrupt::Interrupt;
+use crate::session::Session;
+
+/// Expressions that are planned together; plans of many are slow to make.
+const EXPRESSIONS_MAX: usize = 256;
+
+enum Cell {
+    Text(Option<String>),
+    /// One row.
+    Value(ArrayRef),
+    /// Index into the expressions that are to be evaluated.
+    Expression(usize),
+}
+
+/// A column for each slot, a row for each of `rows`.
+pub async fn evaluate(
+    session: &Session,
+    interrupt: &mut Interrupt<'_>,
+    slots: &[Slot],
+    rows: &[Vec<Expr>],
+    given: &Given<'_>,
+) -> Result<Vec<ArrayRef>> {
+    let mut expressions: Vec<&Expr> = Vec::new();
+    let mut columns: Vec<Vec<Cell>> = Vec::with_capacity(slots.len());
+    for (index, slot) in slots.iter().enumerate() {
+        let mut cells = Vec::with_capacity(rows.len());
+        for row in rows {
+            let expression = &row[index];
+            cells.push(match literal(expression, &slot.data_type) {
+                Some(text) => Cell::Text(text),
+                None => match parameter(expression, given)? {
+                    Some(value) => Cell::Value(value.to_array()?),
+                    None => {
+                        expressions.push(expression);
+                        Cell::Expression(expressions.len() - 1)
+                    }
+                },
+            });
+        }
+        columns.push(cells);
+    }
+    let mut evaluated = Vec::with_capacity(expressions.len());
+    for chunk in expressions.chunks(EXPRESSIONS_MAX) {
+        evaluated.extend(compute(session, interrupt, chunk, given).await?);
+    }
+    let column = |(index, (cells, slot)): (usize, (Vec<Cell>, &Slot))| {
+        finish(cells, slot, &evaluated).map_err(|(row, error)| place(error, &rows[row][index], given.message))
+    };
+    columns.into_iter().zip(slots).enumerate().map(column).collect()
+}
+
+/// One value: of DELETE's conditions.
+pub async fn evaluate_one(
+    session: &Session,
+    interrupt: &mut Interrupt<'_>,
+    slot: &Slot,
+    expressions: &[Expr],
+    given: &Given<'_>,
+) -> Result<ArrayRef> {
+    let rows: Vec<Vec<Expr>> = expressions.iter().map(|expression| vec![expression.clone()]).collect();
+    let mut columns = evaluate(session, interrupt, std::slice::from_ref(slot), &rows, given).await?;
+    columns.pop().ok_or_else(|| Error::internal("a value has no column"))
+}
+
+fn place(error: Error, expression: &Expr, message: &str) -> Error {
+    let start = expression.span().start;
+    error.spanned(message, start.line, start.column)
+}
+
+/// A literal's text, when reading that as `data_type` means what the literal means.
+fn literal(expression: &Expr, data_type: &DataType) -> Option<Option<String>> {
+    let number = matches!(data_type, DataType::Float64 | DataType::Decimal128(..) | DataType::Utf8);
+    let integer = number || matches!(data_type, DataType::Int32 | DataType::Int64);
+    match expression {
+        Expr::Value(ValueWithSpan { value, .. }) => match value {
+            Value::Null => Some(None),
+            Value::SingleQuotedString(text) => Some(Some(text.clone())),
+            Value::Boolean(truth) if matches!(data_type, DataType::Boolean | DataType::Utf8) => Some(Some(truth.to_string())),
+            Value::Number(text, _) if number || integer && text.bytes().all(|byte| byte.is_ascii_digit()) => Some(Some(text.to_string())),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(ValueWithSpan { value: Value::Number(..), .. }) => match literal(expr, data_type)? {
+                Some(text) => Some(Some(format!("-{text}"))),
+                None => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn parameter<'a>(expression: &Expr, given: &'a Given<'_>) -> Result<Option<&'a ScalarValue>> {
+    let Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) = expression else { return Ok(None) };
+    let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()).and_then(|number| number.checked_sub(1));
+    match number.and_then(|index| given.parameters.get(index)) {
+        Some(value) => Ok(Some(value)),
+        None => Err(place(Error::new("42P02", format!("there is no parameter {name}")), expression, given.message)),
+    }
+}
+
+/// One row of each expression.
+async fn compute(session: &Session, interrupt: &mut Interrupt<'_>, expressions: &[&Expr], given: &Given<'_>) -> Result<Vec<ArrayRef>> {
+    let query = ast::Query { body: Box::new(select(expressions)?), window: None, partition_by: None, emit: None, within: Vec::new() };
+    let serving = &session.shared.serving;
+    let settings = session.plan_settings();
+    let work = async {
+        let pull = serving.prepare(&query, &settings).await.map_err(|error| Error::bound(error, given.message))?;
+        let used = given.parameters.iter().take(pull.parameters().len()).cloned().collect();
+        let rows = serving.run(&pull, used, &[]).await?;
+        rows.try_collect::<Vec<_>>().await.map_err(Error::from)
+    };
+    let batches = interrupt.guard(work).await?;
+    match batches.iter().find(|batch| batch.num_rows() == 1) {
+        Some(batch) => Ok(batch.columns().to_vec()),
+        None => Err(Error::internal("values gave no row")),
+    }
+}
+
+/// `SELECT e AS "0", …`.
+fn select(expressions: &[&Expr]) -> Result<Query> {
+    let mut parsed = Parser::parse_sql(&PostgreSqlDialect {}, "SELECT 1").map_err(Error::internal)?;
+    let Some(Statement::Query(mut query)) = parsed.pop() else { return Err(Error::internal("a query is no query")) };
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = expressions
+            .iter()
+            .enumerate()
+            .map(|(index, expression)| SelectItem::ExprWithAlias {
+                expr: (*expression).clone(),
+                alias: Ident::with_quote('"', index.to_string()),
+            })
+            .collect();
+    }
+    Ok(*query)
+}
+
+fn finish(cells: Vec<Cell>, slot: &Slot, evaluated: &[ArrayRef]) -> std::result::Result<ArrayRef, (usize, Error)> {
+    let invalid = |(row, reason): (usize, String)| (row, Error::new(invalid_text(&reason), reason));
+    let texts: Option<Vec<Option<&str>>> = cells
+        .iter()
+        .map(|cell| match cell {
+            Cell::Text(text) => Some(text.as_deref()),
+            _ => None,
+        })
+        .collect();
+    if let Some(texts) = texts {
+        return parse_column(texts.into_iter(), &slot.data_type).map_err(invalid);
+    }
+    let mut values: Vec<ArrayRef> = Vec::with_capacity(cells.len());
+    for (row, cell) in cells.iter().enumerate() {
+        values.push(match cell {
+            Cell::Text(text) => {
+                parse_column([text.as_deref()].into_iter(), &slot.data_type).map_err(|(_, reason)| invalid((row, reason)))?
+            }
+            Cell::Value(value) => convert(value, slot).map_err(|error| (row, error))?,
+            Cell::Expression(index) => convert(&evaluated[*index], slot).map_err(|error| (row, error))?,
+        });
+    }
+    let values: Vec<&dyn arrow::array::Array> = values.iter().map(AsRef::as_ref).collect();
+    concat(&values).map_err(|error| (0, error.into()))
+}
+
+/// One value as the column's type.
+fn convert(value: &ArrayRef, slot: &Slot) -> Result<ArrayRef> {
+    if value.data_type() == &slot.data_type {
+        return Ok(ArrayRef::clone(value));
+    }
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    if matches!(value.data_type(), DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) {
+        let texts = cast_with_options(value, &DataType::Utf8, &strict)?;
+        let texts: &StringArray = texts.as_string();
+        return parse_column(texts.iter(), &slot.data_type).map_err(|(_, reason)| Error::new(invalid_text(&reason), reason));
+    }
+    cast_with_options(value, &slot.data_type, &strict).map_err(|error| {
+        let error = Error::from(error);
+        if error.sqlstate == "22P02" || error.sqlstate == "42000" {
+            Error::new("42804", format!("column \"{}\" cannot hold the value: {}", slot.name, error.message))
+        } else {
+            error
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expression(text: &str) -> Expr {
+        Parser::new(&PostgreSqlDialect {}).try_with_sql(text).unwrap().parse_expr().unwrap()
+    }
+
+    #[test]
+    fn literals_are_read_as_their_column_reads_text() {
+        assert_eq!(literal(&expression("-7"), &DataType::Int32), Some(Some("-7".to_string())));
+        assert_eq!(literal(&expression("NULL"), &DataType::Int32), Some(None));
+        assert_eq!(literal(&expression("'a'"), &DataType::Boolean), Some(Some("a".to_string())));
+        // Rounding, times in milliseconds and functions are for DataFusion.
+        assert_eq!(literal(&expression("1.5"), &DataType::Int32), None);
+        assert_eq!(literal(&expression("1000"), &DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, None)), None);
+        assert_eq!(literal(&expression("1 + 1"), &DataType::Int32), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! The Postgres protocol: messages in, answers out.
+//!
+//! ```text
+//!   connection ─► startup ─► simple ───┐                     ┌─► rows (encode, text)
+//!                         └► extended ─┴─► statement::run ───┼─► COPY
+//!                                          pg_catalog        └─► tag, notices, errors
+//! ```
+
+pub mod connection;
+mod copy;
+mod encode;
+mod extended;
+mod json;
+mod numeric;
+mod parameters;
+mod send;
+mod simple;
+mod startup;
+pub mod text;
+mod types;
+
+pub use connection::serve;
+
+/// What clients take the server for: the version decides which catalog queries psql sends.
+pub const SERVER_VERSION: &str = concat!("16.6 (Millpond ", env!("CARGO_PKG_VERSION"), ")");
+
+use std::fmt::Debug;
+
+use futures::Sink;
+use pgwire::api::ClientInfo;
+use pgwire::error::{ErrorInfo, PgWireError};
+use pgwire::messages::PgWireBackendMessage;
+
+use crate::error::Error;
+
+/// Where messages to the client go.
+pub trait Client: ClientInfo + Sink<PgWireBackendMessage, Error: Debug + Into<PgWireError>> + Unpin + Send + Sync {}
+
+impl<C> Client for C
+where
+    C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+    C::Error: Debug,
+    PgWireError: From<C::Error>,
+{
+}
+
+impl From<Error> for PgWireError {
+    fn from(error: Error) -> PgWireError {
+        let severity = if matches!(error.sqlstate, "57P01" | "57P03" | "08006") { "FATAL" } else { "ERROR" };
+        let mut info = ErrorInfo::new(severity.to_string(), error.sqlstate.to_string(), error.message);
+        info.severity_nonlocalized = Some(severity.to_string());
+        info.detail = error.detail;
+        info.hint = error.hint;
+        info.position = error.position.map(|position| position.to_string());
+        info.where_context = error.context;
+        PgWireError::UserError(Box::new(info))
+    }
+}

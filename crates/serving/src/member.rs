@@ -1,0 +1,15 @@
+//! This process, as the others would know it.
+
+use std::time::SystemTime;
+
+/// What `millpond.members` says of a process.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub service: String,
+    /// Where it listens for the Postgres protocol.
+    pub address: String,
+    pub http: String,
+    pub version: &'static str,
+    pub started: SystemTime,
+    pub workers: usize,
+}

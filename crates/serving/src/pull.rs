@@ -1,0 +1,167 @@
+//! Pull queries: any SELECT over streams, tables and system tables, at one moment.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::context::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
+use datafusion::sql::parser::Statement;
+use millpond_catalog::{Snapshot, SourceKind};
+use millpond_executor::Engine;
+use millpond_planner::{Settings, session};
+use millpond_sql::{Dialect, ast};
+use parking_lot::Mutex;
+
+use crate::stream_table::StreamTable;
+use crate::system::{self, Setting};
+use crate::table_table::TableTable;
+use crate::{Member, Moment, Result};
+
+/// Plans and runs pull queries. Cheap to clone; one for all sessions.
+#[derive(Clone)]
+pub struct Serving {
+    engine: Engine,
+    member: Arc<Member>,
+    /// The sessions of the newest catalog, one for each dialect that was asked for.
+    contexts: Arc<Mutex<Vec<Context>>>,
+}
+
+#[derive(Clone)]
+struct Context {
+    version: u64,
+    dialect: Dialect,
+    state: Arc<SessionState>,
+}
+
+/// A planned query. It can be run as long as the catalog is the one it was planned against.
+pub struct Pull {
+    version: u64,
+    state: Arc<SessionState>,
+    logical: LogicalPlan,
+    schema: SchemaRef,
+    parameters: Vec<Option<DataType>>,
+    /// Kept when there are no parameters: making it takes ten times as long as running it.
+    physical: Mutex<Option<Arc<dyn ExecutionPlan>>>,
+}
+
+impl std::fmt::Debug for Pull {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pull").field("version", &self.version).field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Pull {
+    /// The columns of its rows.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The types of `$1`, `$2`, …, as far as they can be inferred.
+    pub fn parameters(&self) -> &[Option<DataType>] {
+        &self.parameters
+    }
+
+    /// Whether the catalog it was planned against is still the one there is.
+    pub fn is_current(&self, catalog: &Snapshot) -> bool {
+        self.version == catalog.version
+    }
+}
+
+impl Serving {
+    pub fn new(engine: Engine, member: Member) -> Serving {
+        Serving { engine, member: Arc::new(member), contexts: Arc::new(Mutex::new(Vec::new())) }
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub async fn prepare(&self, query: &ast::Query, settings: &Settings) -> Result<Pull> {
+        let catalog = self.engine.catalog();
+        let state = self.context(&catalog, settings.dialect)?;
+        let query = millpond_planner::pull_query(query, &catalog, settings)?;
+        let statement = Statement::Statement(Box::new(datafusion::sql::sqlparser::ast::Statement::Query(Box::new(query))));
+        let logical = state.statement_to_plan(statement).await?;
+        let parameters = parameters(&logical)?;
+        let schema = Arc::new(logical.schema().as_arrow().clone());
+        Ok(Pull { version: catalog.version, state, logical, schema, parameters, physical: Mutex::new(None) })
+    }
+
+    /// Runs `pull` over what is committed now. `settings` is what `millpond.settings` shows.
+    pub async fn run(&self, pull: &Pull, parameters: Vec<ScalarValue>, settings: &[Setting]) -> Result<SendableRecordBatchStream> {
+        let plan = self.physical(pull, parameters).await?;
+        let config = pull
+            .state
+            .config()
+            .clone()
+            .with_extension(Arc::new(Moment::now(&self.engine)?))
+            .with_extension(Arc::clone(&self.member))
+            .with_extension(Arc::new(settings.to_vec()));
+        let context = TaskContext::default().with_session_config(config).with_runtime(Arc::clone(pull.state.runtime_env()));
+        Ok(execute_stream(plan, Arc::new(context))?)
+    }
+
+    /// The plan as EXPLAIN shows it, a line each.
+    pub async fn explain(&self, pull: &Pull) -> Result<Vec<String>> {
+        let plan = self.physical(pull, Vec::new()).await?;
+        Ok(displayable(plan.as_ref()).indent(false).to_string().lines().map(str::to_string).collect())
+    }
+
+    async fn physical(&self, pull: &Pull, parameters: Vec<ScalarValue>) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(plan) = pull.physical.lock().clone() {
+            return Ok(reset_plan_states(plan)?);
+        }
+        let parameterless = parameters.is_empty();
+        let logical = if parameterless {
+            pull.logical.clone()
+        } else {
+            pull.logical.clone().replace_params_with_values(&ParamValues::from(parameters))?
+        };
+        let plan = pull.state.create_physical_plan(&logical).await?;
+        if parameterless && pull.parameters.is_empty() {
+            *pull.physical.lock() = Some(Arc::clone(&plan));
+        }
+        Ok(plan)
+    }
+
+    fn context(&self, catalog: &Arc<Snapshot>, dialect: Dialect) -> Result<Arc<SessionState>> {
+        let mut contexts = self.contexts.lock();
+        contexts.retain(|context| context.version >= catalog.version);
+        if let Some(context) = contexts.iter().find(|context| context.version == catalog.version && context.dialect == dialect) {
+            return Ok(Arc::clone(&context.state));
+        }
+        let tables = catalog.sources.values().map(|source| {
+            let table: Arc<dyn TableProvider> = match source.kind {
+                SourceKind::Stream => Arc::new(StreamTable::new(Arc::clone(source), dialect)),
+                SourceKind::Table => Arc::new(TableTable::new(Arc::clone(source), dialect)),
+            };
+            (source.name.clone(), table)
+        });
+        let state = session::session_state(tables.collect())?;
+        if let Some(database) = state.catalog_list().catalog(session::CATALOG) {
+            database.register_schema(&dialect.fold(system::SCHEMA), Arc::new(system::schema_provider(dialect)?))?;
+        }
+        let state = Arc::new(state);
+        contexts.push(Context { version: catalog.version, dialect, state: Arc::clone(&state) });
+        Ok(state)
+    }
+}
+
+/// Types by position; a gap in the numbers is a parameter nobody uses.
+fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
+    let types = plan.get_parameter_types()?;
+    let number = |id: &str| id.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
+    let count = types.keys().filter_map(|id| number(id)).max().unwrap_or(0);
+    let mut parameters = vec![None; count];
+    for (id, data_type) in types {
+        if let Some(slot) = number(&id).and_then(|number| parameters.get_mut(number.checked_sub(1)?)) {
+            *slot = data_type;
+        }
+    }
+    Ok(parameters)
+}
