@@ -1,11 +1,13 @@
 //! JSON: an object with the columns' names, or a single value as the whole document.
 
+mod path;
 mod read;
 mod scan;
 mod write;
 
 use crate::column::{Column, Names, Reason};
 
+pub use path::JsonPath;
 pub(crate) use read::read_value;
 pub(crate) use scan::Scanner;
 pub(crate) use write::{Cells, object_prefixes};

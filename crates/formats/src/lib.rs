@@ -28,6 +28,7 @@ use arrow::datatypes::{DataType, FieldRef};
 pub use decoder::{Decoded, Decoder};
 pub use encoder::Encoder;
 pub use error::{Error, Result};
+pub use json::JsonPath;
 pub use partition::key_bytes;
 
 /// How a key or a value is written.

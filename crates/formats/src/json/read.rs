@@ -188,7 +188,7 @@ fn as_text<'a>(scanner: &mut Scanner<'a>, kind: Kind) -> Result<Cow<'a, str>, Re
 }
 
 /// The same JSON without blanks between its parts.
-fn compact(json: &str) -> String {
+pub(super) fn compact(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut in_text = false;
     let mut escaped = false;

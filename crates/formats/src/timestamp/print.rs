@@ -71,7 +71,7 @@ fn value(field: Field, moment: &Moment, (year, month, day): &(i64, i64, i64)) ->
 fn number(value: i64, min: usize, field: Field, out: &mut String) {
     if value < 0 {
         out.push('-');
-    } else if matches!(field, Field::Year | Field::YearOfEra) && min >= 4 && value >= 10i64.pow(min as u32) {
+    } else if matches!(field, Field::Year | Field::YearOfEra) && min >= 4 && value.checked_ilog10().is_some_and(|log| log as usize >= min) {
         out.push('+');
     }
     out.push_str(&format!("{:0min$}", value.unsigned_abs()));
