@@ -20,6 +20,8 @@ pub(crate) fn read_record(
     columns: &mut [Column],
 ) -> Result<(), Reason> {
     let line = std::str::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))?;
+    // Some producers leave the line's end in.
+    let line = line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
     let mut found = 0;
     let mut rest = Some(line);
     while let Some(line) = rest {

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::integer;
+
 /// `1.0`, `0.001`, `1.0E7`, `1.5E-5`, `NaN`, `-Infinity`.
 pub fn write(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
@@ -9,6 +11,10 @@ pub fn write(out: &mut Vec<u8>, value: f64) {
     }
     if value.is_infinite() {
         return out.extend_from_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
+    }
+    if value.fract() == 0.0 && value.abs() < 1e7 && value.to_bits() != (-0.0f64).to_bits() {
+        integer::write(out, value as i64);
+        return out.extend_from_slice(b".0");
     }
     let written = if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
         write!(out, "{value:?}")

@@ -16,6 +16,7 @@ mod delimited;
 pub mod double;
 mod encoder;
 mod error;
+mod integer;
 mod json;
 mod kafka;
 mod partition;

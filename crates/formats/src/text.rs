@@ -12,7 +12,7 @@ use arrow::datatypes::DataType;
 use crate::column::{Column, Reason, Values};
 use crate::decimal::{self, Refused, Rounding};
 use crate::json::{Scanner, read_value};
-use crate::timestamp::{parse_iso_date, parse_iso_time, parse_iso_timestamp};
+use crate::timestamp::{DAY_MS, parse_iso_date, parse_iso_time, parse_iso_timestamp};
 
 /// Reads a column of texts; `None` is NULL. The first text that cannot be read ends it: its row, and why, in PostgreSQL's words.
 pub fn parse_column<'a>(texts: impl Iterator<Item = Option<&'a str>>, data_type: &DataType) -> Result<ArrayRef, (usize, String)> {
@@ -37,7 +37,7 @@ pub(crate) fn append(column: &mut Column, text: &str) -> Result<(), Reason> {
         Values::Decimal { values, precision, scale } => values.push(numeric(text, *precision, *scale)?),
         Values::Varchar { .. } => return column.append_bytes(text.as_bytes()),
         Values::Bytes { .. } => return column.append_bytes(&bytea(text)?),
-        Values::Date(values) => values.push(parse_iso_date(text).map_err(|_| invalid("date", text))?),
+        Values::Date(values) => values.push(date(text)?),
         Values::Time(values) => values.push(parse_iso_time(text).map_err(|_| invalid("time", text))?),
         Values::Timestamp(values) => values.push(parse_iso_timestamp(text).map_err(|_| invalid("timestamp", text))?),
         Values::List { item, .. } => {
@@ -89,6 +89,12 @@ fn double(text: &str) -> Result<f64, Reason> {
     Ok(value)
 }
 
+/// A date, or a timestamp whose time of day is left out.
+fn date(text: &str) -> Result<i32, Reason> {
+    let days = parse_iso_date(text).or_else(|_| parse_iso_timestamp(text).map(|ms| ms.div_euclid(DAY_MS) as i32));
+    days.map_err(|_| invalid("date", text))
+}
+
 fn numeric(text: &str, precision: u8, scale: i8) -> Result<i128, Reason> {
     decimal::parse(text.trim(), precision, scale, Rounding::HalfUp).map_err(|refused| match refused {
         Refused::Overflow => format!(
@@ -108,7 +114,7 @@ fn bytea(text: &str) -> Result<Vec<u8>, Reason> {
             .filter(|character| !character.is_ascii_whitespace())
             .map(|character| character.to_digit(16).ok_or_else(|| format!("invalid hexadecimal digit: \"{character}\"")))
             .collect::<Result<_, _>>()?;
-        if digits.len() % 2 != 0 {
+        if !digits.len().is_multiple_of(2) {
             return Err("invalid hexadecimal data: odd number of digits".to_string());
         }
         return Ok(digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect());
@@ -193,6 +199,7 @@ mod tests {
         assert!(read("\\x0", &DataType::Binary).is_err());
         assert!(read("\\9", &DataType::Binary).is_err());
         assert_eq!(read("1970-01-02", &DataType::Date32).unwrap().as_primitive::<Date32Type>().value(0), 1);
+        assert_eq!(read("1969-12-31 10:00", &DataType::Date32).unwrap().as_primitive::<Date32Type>().value(0), -1);
         let timestamp = DataType::Timestamp(TimeUnit::Millisecond, None);
         assert_eq!(read("1970-01-01 00:00:01", &timestamp).unwrap().as_primitive::<TimestampMillisecondType>().value(0), 1000);
         assert_eq!(read("tomorrow", &timestamp).unwrap_err(), "invalid input syntax for type timestamp: \"tomorrow\"");

@@ -169,6 +169,7 @@ fn json_is_written_whole_and_in_order() {
 fn delimited_reads_strictly() {
     for (data_type, bytes, text) in [
         (DataType::Int32, "12", Some("12")),
+        (DataType::Int32, "12\r\n", Some("12")),
         (DataType::Int32, "\"-12\"", Some("-12")),
         (DataType::Boolean, "True", Some("true")),
         (DataType::Decimal128(4, 2), "1.5", Some("1.50")),

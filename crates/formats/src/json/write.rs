@@ -1,7 +1,5 @@
 //! Columns as JSON values, row by row.
 
-use std::io::Write;
-
 use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, MapArray,
     StringArray, StructArray, Time32MillisecondArray, TimestampMillisecondArray,
@@ -12,7 +10,7 @@ use arrow::datatypes::{
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::{decimal, double};
+use crate::{decimal, double, integer};
 
 /// A column that is looked through once for its type, then written cell by cell.
 pub(crate) enum Cells<'a> {
@@ -141,15 +139,15 @@ impl<'a> Cells<'a> {
     pub(crate) fn write_plain(&self, row: usize, out: &mut Vec<u8>) {
         match self {
             Cells::Boolean(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),
-            Cells::Int(values) => write_integer(out, i64::from(values.value(row))),
-            Cells::Bigint(values) => write_integer(out, values.value(row)),
+            Cells::Int(values) => integer::write(out, i64::from(values.value(row))),
+            Cells::Bigint(values) => integer::write(out, values.value(row)),
             Cells::Double(values) => double::write(out, values.value(row)),
             Cells::Decimal(values) => decimal::write(out, values.value(row), values.scale()),
             Cells::Varchar(values) => out.extend_from_slice(values.value(row).as_bytes()),
             Cells::Bytes(values) => out.extend_from_slice(STANDARD.encode(values.value(row)).as_bytes()),
-            Cells::Date(values) => write_integer(out, i64::from(values.value(row))),
-            Cells::Time(values) => write_integer(out, i64::from(values.value(row))),
-            Cells::Timestamp(values) => write_integer(out, values.value(row)),
+            Cells::Date(values) => integer::write(out, i64::from(values.value(row))),
+            Cells::Time(values) => integer::write(out, i64::from(values.value(row))),
+            Cells::Timestamp(values) => integer::write(out, values.value(row)),
             Cells::List(_, _) | Cells::Map(_, _, _) | Cells::Struct(_, _, _) => self.write_json(row, out),
         }
     }
@@ -157,10 +155,6 @@ impl<'a> Cells<'a> {
 
 fn range(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
     offsets[row] as usize..offsets[row + 1] as usize
-}
-
-fn write_integer(out: &mut Vec<u8>, value: i64) {
-    write!(out, "{value}").expect("a vector takes everything");
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {
