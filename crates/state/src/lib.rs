@@ -80,19 +80,16 @@ pub struct Write {
     pub value: Option<Box<[u8]>>,
 }
 
+/// What a scan shows its rows to, key and value, until it breaks.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Reads committed state, at one moment or as it is now. Rows that have expired ([`Expiry`]) are not seen.
 pub trait Reader: Send + Sync {
     /// The values of `keys`, in their order.
     fn get_many(&self, store: StoreId, partition: u32, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>>;
 
     /// Calls `visit(key, value)` in key order until it breaks.
-    fn scan(
-        &self,
-        store: StoreId,
-        partition: u32,
-        range: KeyRange<'_>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()>;
+    fn scan(&self, store: StoreId, partition: u32, range: KeyRange<'_>, visit: Visit<'_>) -> Result<()>;
 }
 
 /// Committed state at one moment, and the log's committed records at the same moment.

@@ -1,14 +1,14 @@
 //! Committed state in memory, over the in-memory log: for tests, the topology driver and the simulation.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use millpond_log::memory::Topics;
 use millpond_log::{Appended, FetchLimit, Fetched, Log, MemoryLog, OffsetRange, TopicPartition, Transaction};
 use parking_lot::RwLock;
 
-use crate::{Backend, Expiry, KeyRange, Reader, Result, Snapshot, StoreId, WriteSet, window_key};
+use crate::{Backend, Expiry, KeyRange, Reader, Result, Snapshot, StoreId, Visit, WriteSet, window_key};
 
 /// Its [`MemoryBackend::log`] and its stores change together.
 #[derive(Debug, Default)]
@@ -17,12 +17,14 @@ pub struct MemoryBackend {
     stores: RwLock<Stores>,
 }
 
+type Rows = BTreeMap<Box<[u8]>, Box<[u8]>>;
+
 /// All stores at one moment; cheap to clone.
 #[derive(Debug, Clone, Default)]
 struct Stores {
     ids: BTreeMap<String, StoreId>,
     next_id: u32,
-    partitions: BTreeMap<(StoreId, u32), Arc<BTreeMap<Box<[u8]>, Box<[u8]>>>>,
+    partitions: BTreeMap<(StoreId, u32), Arc<Rows>>,
     expiries: BTreeMap<(StoreId, u32), Expiry>,
 }
 
@@ -67,7 +69,7 @@ impl Stores {
         keys.iter().map(|key| rows.get(*key).filter(|_| visible(key)).map(|value| value.to_vec())).collect()
     }
 
-    fn scan(&self, store: StoreId, partition: u32, range: KeyRange<'_>, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) {
+    fn scan(&self, store: StoreId, partition: u32, range: KeyRange<'_>, visit: Visit<'_>) {
         let visible = self.is_visible(store, partition);
         let Some(rows) = self.partitions.get(&(store, partition)).filter(|_| !range.is_empty()) else { return };
         let bounds = (Bound::Included(range.start), range.end.map_or(Bound::Unbounded, Bound::Excluded));
@@ -84,13 +86,7 @@ impl Reader for MemoryBackend {
         Ok(self.stores.read().get_many(store, partition, keys))
     }
 
-    fn scan(
-        &self,
-        store: StoreId,
-        partition: u32,
-        range: KeyRange<'_>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()> {
+    fn scan(&self, store: StoreId, partition: u32, range: KeyRange<'_>, visit: Visit<'_>) -> Result<()> {
         // Over a copy, so that the visitor may read or commit.
         let stores = self.stores.read().clone();
         stores.scan(store, partition, range, visit);
@@ -158,13 +154,7 @@ impl Reader for Moment {
         Ok(self.stores.get_many(store, partition, keys))
     }
 
-    fn scan(
-        &self,
-        store: StoreId,
-        partition: u32,
-        range: KeyRange<'_>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()> {
+    fn scan(&self, store: StoreId, partition: u32, range: KeyRange<'_>, visit: Visit<'_>) -> Result<()> {
         self.stores.scan(store, partition, range, visit);
         Ok(())
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::{Expiry, KeyRange, Reader, Result, StoreId, Write, WriteSet, window_key};
+use crate::{Expiry, KeyRange, Reader, Result, StoreId, Visit, Write, WriteSet, window_key};
 
 /// What the cache of committed rows may take when nothing else is said.
 const CACHE_BYTES_MAX: usize = 4 << 20;
@@ -123,7 +123,7 @@ impl Overlay {
     }
 
     /// Calls `visit(key, value)` in key order until it breaks.
-    pub fn scan(&self, range: KeyRange<'_>, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+    pub fn scan(&self, range: KeyRange<'_>, visit: Visit<'_>) -> Result<()> {
         if range.is_empty() {
             return Ok(());
         }
