@@ -82,13 +82,17 @@ pub fn encode(entry: Entry, schemas: &Schemas) -> Result<(Entry, Encoded)> {
         Payload::Control(control) => (Kind::Control, Some(*control)),
     };
     let (mut schema, mut is_stream, mut payload) = (0, false, Vec::new());
+    let mut entry = entry;
     if let Some(batch) = entry.payload.batch() {
         is_stream = has_dictionaries(batch.schema_ref());
         if is_stream {
             payload = encode_stream(batch)?;
         } else {
-            schema = schemas.id(batch.schema_ref())?;
+            let shared;
+            (schema, shared) = schemas.id(batch.schema_ref())?;
             payload = encode_batch(batch, entry.bytes())?;
+            // One schema for all entries of its kind, so that readers can tell by the pointer.
+            entry.payload = entry.payload.with_batch(batch.clone().with_schema(shared)?);
         }
     }
     let payload_bytes = u32::try_from(payload.len()).map_err(|_| corrupt("an entry has more than 4 GiB"))?;

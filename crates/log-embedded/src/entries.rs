@@ -8,6 +8,7 @@ use millpond_state_rocksdb::{Database, Family, Moment};
 use parking_lot::Mutex;
 
 use crate::cache::{Cache, Gathered};
+use crate::coalesce::coalesce;
 use crate::codec::Head;
 use crate::embedded::storage;
 use crate::schemas::Schemas;
@@ -85,7 +86,7 @@ impl Entries {
             cache.generation
         };
         if gathered.is_full || gathered.next >= end {
-            return Ok(gathered.fetched);
+            return coalesce(gathered.fetched);
         }
         let moment = moment();
         let mut cursor = self.cursor(topic, partition, &moment);
@@ -102,7 +103,7 @@ impl Entries {
             }
             cursor.next();
         }
-        Ok(gathered.fetched)
+        coalesce(gathered.fetched)
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod cache;
 mod clean;
+mod coalesce;
 mod codec;
 mod commit;
 pub mod embedded;

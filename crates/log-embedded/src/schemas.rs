@@ -52,9 +52,13 @@ impl Known {
         self.hasher.hash_one(schema.fields())
     }
 
-    fn find(&self, schema: &SchemaRef) -> Option<u32> {
-        let same = self.by_hash.get(&self.hash(schema))?;
-        same.iter().copied().find(|id| Arc::ptr_eq(&self.by_id[*id as usize], schema) || self.by_id[*id as usize] == *schema)
+    fn find(&self, schema: &SchemaRef) -> Option<(u32, SchemaRef)> {
+        let same = |id: &&u32| {
+            let known = &self.by_id[**id as usize];
+            Arc::ptr_eq(known, schema) || known == schema
+        };
+        let id = *self.by_hash.get(&self.hash(schema))?.iter().find(same)?;
+        Some((id, self.by_id[id as usize].clone()))
     }
 
     fn insert(&mut self, schema: SchemaRef) {
@@ -80,21 +84,21 @@ impl Schemas {
         Ok(Schemas { database, known: RwLock::new(known) })
     }
 
-    /// The schema's id; a new one is saved before any entry can use it.
-    pub fn id(&self, schema: &SchemaRef) -> Result<u32> {
-        if let Some(id) = self.known.read().find(schema) {
-            return Ok(id);
+    /// The schema's id, and the schema as it is shared; a new one is saved before any entry can use it.
+    pub fn id(&self, schema: &SchemaRef) -> Result<(u32, SchemaRef)> {
+        if let Some(found) = self.known.read().find(schema) {
+            return Ok(found);
         }
         let mut known = self.known.write();
-        if let Some(id) = known.find(schema) {
-            return Ok(id);
+        if let Some(found) = known.find(schema) {
+            return Ok(found);
         }
         let id = known.by_id.len() as u32;
         let mut batch = WriteBatch::default();
         batch.put_cf(self.database.family(Family::Meta), key(id), message(schema));
         self.database.write(batch).map_err(log_error)?;
         known.insert(schema.clone());
-        Ok(id)
+        Ok((id, schema.clone()))
     }
 
     pub fn schema(&self, id: u32) -> Result<SchemaRef> {
