@@ -1,0 +1,158 @@
+//! Where groups lie between commits, and which windows are to be emitted when they close.
+//!
+//! ```text
+//!  1 ++ group ++ end ++ start                         the group's state       (no end, no start without windows)
+//!  2 ++ end ++ start ++ group ++ end ++ start         EMIT FINAL: open windows in the order they close
+//!  0 ++ max ++ max                                    with windows: until when they are closed for good
+//! ```
+//! All keys of a windowed store end in a window, as [`millpond_state::Expiry`] wants it.
+
+use std::ops::ControlFlow;
+
+use millpond_state::window_key::{SUFFIX_LEN, encode_ms};
+use millpond_state::{Expiry, KeyRange, Overlay, WriteSet};
+
+use crate::operator::store::StoreHandle;
+use crate::operator::window::{bounds, push_bounds};
+use crate::{Error, Result};
+
+/// The first byte of a group's key.
+pub(crate) const GROUP: u8 = 1;
+const OPEN: u8 = 2;
+
+pub(crate) struct GroupStore {
+    overlay: Overlay,
+    /// Windows that ended at or before this take no more rows: they are emitted, or beyond what is retained.
+    closed_end: i64,
+    emits_final: bool,
+    /// No open window in the store ends before this; `None`: there is none.
+    earliest_open: Option<i64>,
+}
+
+impl GroupStore {
+    pub(crate) fn new(handle: StoreHandle, windowed: bool, emits_final: bool) -> Result<GroupStore> {
+        let mut store = GroupStore { overlay: handle.overlay(), closed_end: i64::MIN, emits_final, earliest_open: None };
+        if windowed && let Some(value) = store.overlay.get(&closed_end_key())? {
+            store.closed_end = i64::from_be_bytes(value.as_slice().try_into().map_err(|_| damaged("the end of the closed windows"))?);
+        }
+        if emits_final {
+            store.earliest_open = store.find_earliest_open()?;
+        }
+        Ok(store)
+    }
+
+    pub(crate) fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        Ok(self.overlay.get_many(keys)?)
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.overlay.put(key, value);
+    }
+
+    pub(crate) fn delete(&mut self, key: &[u8]) {
+        self.overlay.delete(key);
+    }
+
+    pub(crate) fn scan(&self, range: KeyRange<'_>, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        Ok(self.overlay.scan(range, visit)?)
+    }
+
+    /// The group's window is to be emitted when it closes.
+    pub(crate) fn open(&mut self, key: &[u8]) {
+        if self.emits_final {
+            let (_, end) = bounds(key);
+            self.earliest_open = Some(self.earliest_open.map_or(end, |earliest| earliest.min(end)));
+            self.overlay.put(&open_key(key), &[]);
+        }
+    }
+
+    /// The window has become another one.
+    pub(crate) fn abandon(&mut self, key: &[u8]) {
+        if self.emits_final {
+            self.overlay.delete(&open_key(key));
+        }
+    }
+
+    pub(crate) fn closed_end(&self) -> i64 {
+        self.closed_end
+    }
+
+    /// Whether an open window in the store may end at or before `end`.
+    pub(crate) fn has_open_until(&self, end: i64) -> bool {
+        self.earliest_open.is_some_and(|earliest| earliest <= end)
+    }
+
+    /// Closes the windows that end at or before `end` and gives their groups' keys, in the order of windows, then keys.
+    pub(crate) fn close_until(&mut self, end: i64) -> Result<Vec<Vec<u8>>> {
+        let mut keys = Vec::new();
+        let mut last = i64::MIN;
+        let (start, after) = ([OPEN], after_end(end));
+        self.overlay.scan(KeyRange { start: &start, end: Some(&after) }, &mut |key, _| {
+            let mut group = vec![GROUP];
+            group.extend_from_slice(&key[1 + SUFFIX_LEN..]);
+            last = last.max(bounds(key).1);
+            keys.push(group);
+            ControlFlow::Continue(())
+        })?;
+        for key in &keys {
+            self.overlay.delete(&open_key(key));
+        }
+        self.earliest_open = self.find_earliest_open()?;
+        self.closed(last);
+        Ok(keys)
+    }
+
+    fn find_earliest_open(&self) -> Result<Option<i64>> {
+        let mut earliest = None;
+        self.overlay.scan(KeyRange { start: &[OPEN], end: Some(&[OPEN + 1]) }, &mut |key, _| {
+            earliest = Some(bounds(key).1);
+            ControlFlow::Break(())
+        })?;
+        Ok(earliest)
+    }
+
+    /// Forgets the windows that ended at or before `expired_before_ms`.
+    pub(crate) fn expire(&mut self, expired_before_ms: i64) {
+        self.overlay.set_expiry(Expiry { expired_before_ms });
+        self.closed(expired_before_ms);
+    }
+
+    fn closed(&mut self, end: i64) {
+        if end > self.closed_end {
+            self.closed_end = end;
+            self.overlay.put(&closed_end_key(), &end.to_be_bytes());
+        }
+    }
+
+    pub(crate) fn write(&mut self, writes: &mut WriteSet) {
+        self.overlay.drain(writes);
+    }
+}
+
+fn damaged(what: &str) -> Error {
+    Error::State(millpond_state::Error::Storage(format!("{what} is not as it was written")))
+}
+
+fn closed_end_key() -> Vec<u8> {
+    let mut key = vec![0];
+    push_bounds(&mut key, i64::MAX, i64::MAX);
+    key
+}
+
+fn open_key(key: &[u8]) -> Vec<u8> {
+    let mut open = Vec::with_capacity(key.len() + SUFFIX_LEN);
+    open.push(OPEN);
+    open.extend_from_slice(&key[key.len() - SUFFIX_LEN..]);
+    open.extend_from_slice(&key[1..]);
+    open
+}
+
+/// Greater than the keys of all windows that end at `end`, and than no key of a later one.
+fn after_end(end: i64) -> Vec<u8> {
+    let mut key = vec![OPEN];
+    match end.checked_add(1) {
+        Some(next) => key.extend_from_slice(&encode_ms(next)),
+        None => key[0] += 1,
+    }
+    key
+}

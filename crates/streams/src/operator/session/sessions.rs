@@ -1,0 +1,114 @@
+//! The sessions of one key: pure decisions, no values.
+
+/// A session and what it is made of. Bounds are its first and last rowtime, both inclusive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    /// Accumulators whose contents, one after another, are the session's.
+    pub(crate) pieces: Vec<u32>,
+    /// The stored sessions that it takes the place of.
+    pub(crate) replaces: Vec<u32>,
+    /// It got rows since it was loaded.
+    pub(crate) changed: bool,
+    /// The greatest stream time of its new rows.
+    pub(crate) stream_time: i64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    /// Sessions that end at or after this are here, if they are anywhere. `None`: nothing is loaded.
+    pub(crate) loaded_from: Option<i64>,
+    /// Ordered by start; they do not overlap.
+    pub(crate) sessions: Vec<Session>,
+}
+
+impl Sessions {
+    /// Takes a stored session in.
+    pub(crate) fn load(&mut self, start: i64, end: i64, piece: u32, stored: u32) {
+        let at = self.sessions.partition_point(|session| session.start < start);
+        let session = Session { start, end, pieces: vec![piece], replaces: vec![stored], changed: false, stream_time: i64::MIN };
+        self.sessions.insert(at, session);
+    }
+
+    /// Puts a row where it belongs, which may make several sessions one. Gives the piece that takes the row: an existing one, or `fresh`.
+    /// `None`: the session it would belong to, ending where `is_late` is told, takes no more rows; nothing has changed then.
+    pub(crate) fn place(&mut self, time: i64, stream_time: i64, gap: i64, fresh: u32, is_late: impl Fn(i64) -> bool) -> Option<u32> {
+        let first = self.sessions.partition_point(|session| session.end < time.saturating_sub(gap));
+        let last = self.sessions.partition_point(|session| session.start <= time.saturating_add(gap));
+        // What ends before `time - gap` starts before `time + gap`, so `first <= last`.
+        let (mut start, mut end) = (time, time);
+        for session in &self.sessions[first..last] {
+            start = start.min(session.start);
+            end = end.max(session.end);
+        }
+        if is_late(end) {
+            return None;
+        }
+        let mut merged = Session { start, end, pieces: Vec::new(), replaces: Vec::new(), changed: true, stream_time };
+        if let [only] = &mut self.sessions[first..last] {
+            (only.start, only.end, only.changed) = (start, end, true);
+            only.stream_time = only.stream_time.max(stream_time);
+            return only.pieces.last().copied();
+        }
+        for session in self.sessions.drain(first..last) {
+            merged.pieces.extend(session.pieces);
+            merged.replaces.extend(session.replaces);
+            merged.stream_time = merged.stream_time.max(session.stream_time);
+        }
+        if merged.pieces.is_empty() {
+            merged.pieces.push(fresh);
+        }
+        let piece = merged.pieces.last().copied();
+        self.sessions.insert(first, merged);
+        piece
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sessions after rows at `times`, with a gap of 10, as (start, end, pieces).
+    fn after(times: &[i64]) -> Vec<(i64, i64, Vec<u32>)> {
+        let mut sessions = Sessions::default();
+        for (row, time) in times.iter().enumerate() {
+            assert!(sessions.place(*time, *time, 10, row as u32, |_| false).is_some());
+        }
+        sessions.sessions.into_iter().map(|session| (session.start, session.end, session.pieces)).collect()
+    }
+
+    #[test]
+    fn rows_within_the_gap_are_one_session() {
+        assert_eq!(after(&[100]), [(100, 100, vec![0])]);
+        assert_eq!(after(&[100, 110]), [(100, 110, vec![0])]);
+        assert_eq!(after(&[100, 111]), [(100, 100, vec![0]), (111, 111, vec![1])]);
+        assert_eq!(after(&[100, 90]), [(90, 100, vec![0])]);
+        assert_eq!(after(&[100, 89]), [(89, 89, vec![1]), (100, 100, vec![0])]);
+        assert_eq!(after(&[100, 120, 110]), [(100, 120, vec![0, 1])], "a row that bridges two");
+        assert_eq!(after(&[100, 121, 110]), [(100, 110, vec![0]), (121, 121, vec![1])]);
+        assert_eq!(after(&[100, 120, 140, 110, 130]), [(100, 140, vec![0, 1, 2])]);
+        assert_eq!(after(&[100, 100, 105, 95]), [(95, 105, vec![0])]);
+    }
+
+    #[test]
+    fn lateness_is_that_of_the_merged_session() {
+        let mut sessions = Sessions::default();
+        let late = |end: i64| end < 100;
+        assert_eq!(sessions.place(99, 120, 10, 0, late), None);
+        assert_eq!(sessions.place(100, 120, 10, 0, late), Some(0));
+        assert_eq!(sessions.place(92, 120, 10, 1, late), Some(0), "it reaches a session that is not late");
+        assert_eq!(sessions.sessions.len(), 1);
+        assert_eq!((sessions.sessions[0].start, sessions.sessions[0].end), (92, 100));
+    }
+
+    #[test]
+    fn stored_sessions_are_replaced() {
+        let mut sessions = Sessions::default();
+        sessions.load(120, 125, 1, 1);
+        sessions.load(100, 105, 0, 0);
+        assert_eq!(sessions.place(112, 130, 10, 2, |_| false), Some(1));
+        let [merged] = &sessions.sessions[..] else { panic!("one session") };
+        assert_eq!((merged.start, merged.end, &merged.replaces[..], merged.changed), (100, 125, &[0, 1][..], true));
+    }
+}
