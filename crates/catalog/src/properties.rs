@@ -79,8 +79,7 @@ impl Properties {
         parsed.query_id = raw.get("query_id").map(&fold);
         formats(&raw, &mut parsed)?;
         if let Some(column) = raw.get("timestamp") {
-            parsed.timestamp =
-                Some(TimestampColumn { column: fold(column), format: raw.get("timestamp_format").map(str::to_string) });
+            parsed.timestamp = Some(TimestampColumn { column: fold(column), format: raw.get("timestamp_format").map(str::to_string) });
         } else if raw.get("timestamp_format").is_some() {
             return Err(property("timestamp_format", "timestamp_format needs timestamp".to_string(), None));
         }

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, ListArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, ListArray, RecordBatch, RecordBatchOptions, UInt32Array,
+    new_null_array,
 };
 use arrow::compute::{cast, nullif, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
@@ -80,7 +81,13 @@ impl Filled<'_> {
     }
 
     /// Each partition's rows, in their order.
-    fn place(&mut self, topic: &Arc<str>, partitions: u32, rows: RecordBatch, keys: Option<BinaryArray>) -> Result<Vec<(u32, RecordBatch)>> {
+    fn place(
+        &mut self,
+        topic: &Arc<str>,
+        partitions: u32,
+        rows: RecordBatch,
+        keys: Option<BinaryArray>,
+    ) -> Result<Vec<(u32, RecordBatch)>> {
         let ends = self.ends(topic, partitions)?;
         let fewest = |ends: &[u64]| (0..ends.len()).min_by_key(|partition| ends[*partition]).unwrap_or_default() as u32;
         let mut placed = Vec::new();

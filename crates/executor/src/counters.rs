@@ -19,7 +19,10 @@ pub(crate) fn write(store: StoreId, sub_topology: u32, partition: u32, counters:
 
 fn encode(counters: &Counters) -> Vec<u8> {
     let Counters { rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions } = *counters;
-    [rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions].iter().flat_map(|count| count.to_be_bytes()).collect()
+    [rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions]
+        .iter()
+        .flat_map(|count| count.to_be_bytes())
+        .collect()
 }
 
 /// `None` when another version wrote it.

@@ -42,12 +42,7 @@ fn shared_plan(runtime: &Runtime, topology: Topology, from_earliest: bool) -> Re
 }
 
 /// Its state and its repartition topics are in memory, and go with it.
-pub(crate) fn push(
-    runtime: &Runtime,
-    topology: Topology,
-    from_earliest: bool,
-    number: u64,
-) -> Result<(RunningQuery, Arc<PushQueue>)> {
+pub(crate) fn push(runtime: &Runtime, topology: Topology, from_earliest: bool, number: u64) -> Result<(RunningQuery, Arc<PushQueue>)> {
     let backend = Arc::new(MemoryBackend::new());
     let storage = Storage { log: backend.log(), state: backend };
     topics::create_repartitions(&*storage.log, &topology)?;
@@ -68,8 +63,7 @@ pub(crate) fn push(
 /// are read whole all the same: without their rows the result would not be one.
 fn ends(log: &dyn Log, topology: &Topology) -> Result<BTreeMap<TopicPartition, u64>> {
     let nodes = || topology.sub_topologies.iter().flat_map(|sub| sub.nodes.iter().map(|node| (&node.operator, sub.partitions)));
-    let whole_tables =
-        nodes().any(|(operator, _)| matches!(operator, OperatorSpec::StreamTableJoin(_) | OperatorSpec::TableAggregate(_)));
+    let whole_tables = nodes().any(|(operator, _)| matches!(operator, OperatorSpec::StreamTableJoin(_) | OperatorSpec::TableAggregate(_)));
     let mut ends = BTreeMap::new();
     for (operator, partitions) in nodes() {
         let spec = match operator {

@@ -185,10 +185,7 @@ impl TaskProgress {
             progress_percent,
             rows_per_second: state.rate.per_second(now_ms),
             stream_time_ms: state.stream_time_ms,
-            last_commit: state
-                .last_commit_ms
-                .and_then(|ms| u64::try_from(ms).ok())
-                .map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
+            last_commit: state.last_commit_ms.and_then(|ms| u64::try_from(ms).ok()).map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
         }
     }
 }

@@ -194,15 +194,7 @@ impl RunningQuery {
 
 impl Lifecycle {
     fn new() -> Lifecycle {
-        Lifecycle {
-            state: State::Created,
-            generation: 0,
-            missing: 0,
-            reason: None,
-            failures: 0,
-            running_since_ms: None,
-            retry_at_ms: None,
-        }
+        Lifecycle { state: State::Created, generation: 0, missing: 0, reason: None, failures: 0, running_since_ms: None, retry_at_ms: None }
     }
 
     /// The only way for the state to change. False: the event came too late.
@@ -258,9 +250,10 @@ impl Lifecycle {
 fn worker_of(sub_topology: &SubTopology, partition: u32, workers: usize) -> usize {
     let first = sub_topology.nodes.iter().find_map(|node| input_topic(&node.operator));
     // FNV-1a: the same in every run, which a default hasher does not promise.
-    let hash = first.unwrap_or_default().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = first
+        .unwrap_or_default()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     ((hash >> 32) as usize + partition as usize) % workers
 }
 

@@ -231,7 +231,9 @@ fn clean_up_query(runtime: &Runtime, catalog: &Snapshot, id: &str) -> Result<()>
 
 /// Whether `name` begins as the names of query `id` do, and not as those of another whose id only begins like this one.
 fn is_of(name: &str, id: &str, catalog: &Snapshot, prefix: impl Fn(&str) -> String) -> bool {
-    name.starts_with(&prefix(id)) && !catalog.queries.keys().any(|other| other.len() > id.len() && name.starts_with(&prefix(other)))
+    let internal = catalog.sources.keys().map(|table| materialize_id(table));
+    let mut others = catalog.queries.keys().cloned().chain(internal).filter(|other| other.len() > id.len());
+    name.starts_with(&prefix(id)) && !others.any(|other| name.starts_with(&prefix(&other)))
 }
 
 fn deletes_topic(command: &Command) -> bool {

@@ -79,10 +79,8 @@ fn schema_error(error: &SchemaError) -> Error {
                 None => error,
             }
         }
-        SchemaError::AmbiguousReference { field } => {
-            Error::new("42702", format!("column reference \"{}\" is ambiguous", field.name))
-                .hint("Put the source's name or alias before it.")
-        }
+        SchemaError::AmbiguousReference { field } => Error::new("42702", format!("column reference \"{}\" is ambiguous", field.name))
+            .hint("Put the source's name or alias before it."),
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
             Error::new("42701", format!("column name \"{name}\" is given twice")).hint("Give one of them another name with AS.")
         }
@@ -94,8 +92,7 @@ fn from_text(message: &str) -> Error {
     let message = strip(message);
     let sqlstate = if message.contains("table '") && message.contains("not found") {
         let name = message.split('\'').nth(1).and_then(|name| name.rsplit('.').next()).unwrap_or_default();
-        return Error::new("42P01", format!("relation \"{name}\" does not exist"))
-            .hint("SHOW STREAMS and SHOW TABLES list what there is.");
+        return Error::new("42P01", format!("relation \"{name}\" does not exist")).hint("SHOW STREAMS and SHOW TABLES list what there is.");
     } else if message.contains("Invalid function") || message.contains("not found as function") {
         let name = message.split('\'').nth(1).unwrap_or_default();
         let error = Error::new("42883", format!("function {name} does not exist"));

@@ -127,7 +127,13 @@ impl<'a> Lowering<'a> {
     }
 
     /// The partitioning columns are followed through plain column references.
-    fn project_physical(&mut self, mut flow: Flow, expressions: Vec<Arc<dyn PhysicalExpr>>, arrow: SchemaRef, schema: Arc<DFSchema>) -> Flow {
+    fn project_physical(
+        &mut self,
+        mut flow: Flow,
+        expressions: Vec<Arc<dyn PhysicalExpr>>,
+        arrow: SchemaRef,
+        schema: Arc<DFSchema>,
+    ) -> Flow {
         flow.partitioned_by = flow.partitioned_by.and_then(|(columns, format)| {
             let moved = columns
                 .iter()
@@ -206,7 +212,9 @@ impl<'a> Lowering<'a> {
                 return Err(Error::unsupported("UNION of tables cannot stream").hint("UNION ALL merges streams."));
             }
             if flow.nodes.iter().any(|node| matches!(node.operator, OperatorSpec::RepartitionSource { .. })) {
-                return Err(Error::unsupported("UNION of grouped queries cannot stream").hint("Make each part a stream or table of its own."));
+                return Err(
+                    Error::unsupported("UNION of grouped queries cannot stream").hint("Make each part a stream or table of its own.")
+                );
             }
             match &mut merged {
                 None => {
@@ -236,7 +244,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn physical(&self, expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-        let planning = datafusion::physical_expr::planner::PhysicalPlanningContext::default();
+        let planning = datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default();
         Ok(create_physical_expr(expression, schema, self.state.execution_props(), &planning)?)
     }
 }
@@ -289,7 +297,9 @@ fn unsupported(plan: &LogicalPlan) -> Error {
         LogicalPlan::Window(_) => Error::unsupported("OVER (…) cannot stream").hint("Use a WINDOW clause with GROUP BY."),
         LogicalPlan::Sort(_) => Error::unsupported("ORDER BY cannot stream").hint("Order the rows where you read them."),
         LogicalPlan::Limit(_) => Error::unsupported("LIMIT in a subquery cannot stream").hint("Leave it out."),
-        LogicalPlan::Distinct(_) => Error::unsupported("DISTINCT and UNION without ALL cannot stream").hint("GROUP BY the columns, or UNION ALL."),
+        LogicalPlan::Distinct(_) => {
+            Error::unsupported("DISTINCT and UNION without ALL cannot stream").hint("GROUP BY the columns, or UNION ALL.")
+        }
         LogicalPlan::Subquery(_) => Error::unsupported("a subquery in an expression cannot stream").hint("Join the table instead."),
         LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
             Error::unsupported("a query without a stream or table cannot stream").hint("Select FROM a stream or a table.")

@@ -174,7 +174,9 @@ impl Plan {
         for field in schema.fields().iter().take(self.bound.visible) {
             let name = field.name().clone();
             if columns.iter().any(|(other, _)| *other == name) {
-                return Err(Error::new("42701", format!("column name \"{name}\" is given twice")).hint("Give one of them another name with AS."));
+                return Err(
+                    Error::new("42701", format!("column name \"{name}\" is given twice")).hint("Give one of them another name with AS.")
+                );
             }
             let data_type = canonical(&name, field.data_type())?;
             columns.push((name, data_type));
@@ -289,7 +291,13 @@ fn sink_source(
     };
     let key_format = match (&key_format, &value_format) {
         (Format::Native, Format::Native) => Format::Native,
-        (Format::Native, _) => if keys.len() > 1 { Format::Json } else { Format::Kafka },
+        (Format::Native, _) => {
+            if keys.len() > 1 {
+                Format::Json
+            } else {
+                Format::Kafka
+            }
+        }
         _ => key_format,
     };
     let mut made: Vec<Column> = Vec::with_capacity(columns.len());
@@ -373,13 +381,7 @@ fn check_kind(flow: &Flow, sink: &Source) -> Result<()> {
     Ok(())
 }
 
-fn plan_insert(
-    statement: &InsertSelect,
-    id: String,
-    text: &str,
-    snapshot: &Snapshot,
-    settings: &Settings,
-) -> Result<(Query, Topology)> {
+fn plan_insert(statement: &InsertSelect, id: String, text: &str, snapshot: &Snapshot, settings: &Settings) -> Result<(Query, Topology)> {
     let target = Arc::clone(snapshot.source(&statement.target)?);
     if target.kind == SourceKind::Table {
         return Err(Error::unsupported(format!("\"{}\" is a table", target.name)).hint("INSERT INTO … SELECT writes to streams."));
@@ -406,11 +408,8 @@ impl Plan {
             target.columns.iter().map(|column| &column.name).collect()
         };
         if names.len() != columns.len() {
-            return Err(Error::new(
-                "42601",
-                format!("INSERT has {} target columns but the query gives {}", names.len(), columns.len()),
-            )
-            .hint(format!("\"{}\" has the columns {}.", target.name, column_list(target))));
+            return Err(Error::new("42601", format!("INSERT has {} target columns but the query gives {}", names.len(), columns.len()))
+                .hint(format!("\"{}\" has the columns {}.", target.name, column_list(target))));
         }
         for (name, (_, data_type)) in names.iter().zip(&columns) {
             let Some(column) = target.column(name) else {

@@ -5,12 +5,12 @@
 //! - `WINDOW` adds `windowstart` and `windowend` to the GROUP BY;
 //! - what will be the key of the result, and its window, is selected once more under a name no user can have ([`HIDDEN`]).
 
-use millpond_catalog::{Snapshot, Source, SourceKind};
-use millpond_sql::ast;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value, WildcardAdditionalOptions,
 };
+use millpond_catalog::{Snapshot, Source, SourceKind};
+use millpond_sql::ast;
 use std::sync::Arc;
 
 use crate::schema::{WINDOWEND, WINDOWSTART};
@@ -47,15 +47,16 @@ pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -
     let mut body = Query::clone(&query.body);
     let limit = take_limit(&mut body)?;
     if body.order_by.is_some() {
-        return Err(Error::unsupported("ORDER BY cannot stream").hint("Order the rows where you read them: a query without EMIT CHANGES can."));
+        return Err(
+            Error::unsupported("ORDER BY cannot stream").hint("Order the rows where you read them: a query without EMIT CHANGES can.")
+        );
     }
     if query.within.iter().any(Option::is_some) {
         return Err(Error::unsupported("WITHIN: joins of two streams are not supported yet").hint("Join a stream with a table."));
     }
     let mut reads = Vec::new();
     sources_of(&body, snapshot, &mut reads)?;
-    let mut rewritten =
-        Rewritten { query: body, keys: None, window: None, limit, reads, key_texts: Vec::new() };
+    let mut rewritten = Rewritten { query: body, keys: None, window: None, limit, reads, key_texts: Vec::new() };
     match rewritten.query.body.as_mut() {
         SetExpr::Select(select) => {
             let mut select = std::mem::replace(select, Box::new(empty_select()));
@@ -147,7 +148,9 @@ fn window_columns(
             return Err(Error::new("42803", "WINDOW needs a GROUP BY").hint("Add GROUP BY and an aggregate.").at(window.position));
         }
         let Some(first) = first else {
-            return Err(Error::unsupported("WINDOW needs a stream in FROM").hint("Make the subquery a stream of its own.").at(window.position));
+            return Err(Error::unsupported("WINDOW needs a stream in FROM")
+                .hint("Make the subquery a stream of its own.")
+                .at(window.position));
         };
         if first.source.kind == SourceKind::Table {
             return Err(Error::unsupported("WINDOW cannot be used over a table")

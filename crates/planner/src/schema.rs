@@ -40,17 +40,12 @@ pub fn source_columns(source: &Source, dialect: Dialect, windowed: bool) -> Vec<
 
 /// What a query can name of `source`: see [`source_columns`].
 pub fn source_schema(source: &Source, dialect: Dialect) -> SchemaRef {
-    let fields: Vec<FieldRef> =
-        source_columns(source, dialect, source.window.is_some()).into_iter().map(|(field, _)| field).collect();
+    let fields: Vec<FieldRef> = source_columns(source, dialect, source.window.is_some()).into_iter().map(|(field, _)| field).collect();
     Arc::new(Schema::new(fields))
 }
 
 fn declared_fields(source: &Source) -> Vec<FieldRef> {
-    source
-        .columns
-        .iter()
-        .map(|column| Arc::new(Field::new(&column.name, types::to_arrow(&column.sql_type), true)))
-        .collect()
+    source.columns.iter().map(|column| Arc::new(Field::new(&column.name, types::to_arrow(&column.sql_type), true))).collect()
 }
 
 /// How the source's records are written.

@@ -35,8 +35,7 @@ impl Settings {
             match name.as_str() {
                 "emit_every_update" => settings.emit_every_update = value == "true",
                 "idle_timeout" => {
-                    settings.idle_timeout_ms =
-                        millpond_catalog::properties::idle_timeout(value).unwrap_or(settings.idle_timeout_ms);
+                    settings.idle_timeout_ms = millpond_catalog::properties::idle_timeout(value).unwrap_or(settings.idle_timeout_ms);
                 }
                 "from_earliest" => settings.from_earliest = value == "true",
                 "service_id" => settings.service_id.clone_from(value),
@@ -49,6 +48,12 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { dialect: Dialect::default(), emit_every_update: false, idle_timeout_ms: Some(30_000), from_earliest: true, service_id: "default".to_string() }
+        Settings {
+            dialect: Dialect::default(),
+            emit_every_update: false,
+            idle_timeout_ms: Some(30_000),
+            from_earliest: true,
+            service_id: "default".to_string(),
+        }
     }
 }

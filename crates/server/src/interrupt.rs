@@ -41,6 +41,12 @@ impl Hangup {
     }
 }
 
+/// Returns when the server stops.
+pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // A sender that is gone has stopped, too.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
 /// For the statements of one message.
 pub struct Interrupt<'a> {
     cancelled: Option<oneshot::Receiver<()>>,
@@ -61,29 +67,27 @@ impl<'a> Interrupt<'a> {
 
     /// Returns when the statement is to end, with what the client is told.
     pub async fn raised(&mut self) -> Error {
-        let cancelled = async {
-            match &mut self.cancelled {
-                Some(receiver) => match receiver.await {
-                    Ok(()) => {}
-                    Err(oneshot::Canceled) => {
-                        self.cancelled = None;
-                        std::future::pending().await
-                    }
-                },
-                None => std::future::pending().await,
+        let Interrupt { cancelled, hangup, stopping, deadline } = self;
+        let requested = async {
+            if let Some(receiver) = cancelled
+                && receiver.await.is_ok()
+            {
+                return;
             }
+            // Nobody can ask any more.
+            std::future::pending().await
         };
         let timeout = async {
-            match self.deadline {
+            match *deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = cancelled => Error::new("57014", "canceling statement due to user request"),
+            () = requested => Error::new("57014", "canceling statement due to user request"),
             () = timeout => Error::new("57014", "canceling statement due to statement timeout"),
-            () = self.hangup.seen() => Error::new("08006", "the client went away"),
-            _ = self.stopping.wait_for(|stopping| *stopping) => Error::new("57P01", "terminating connection because the server is shutting down"),
+            () = hangup.seen() => Error::new("08006", "the client went away"),
+            () = stopped(stopping) => Error::new("57P01", "terminating connection because the server is shutting down"),
         }
     }
 

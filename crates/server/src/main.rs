@@ -25,7 +25,6 @@ use millpond_executor::{Engine, Storage};
 use millpond_log::Log;
 use millpond_log_embedded::Embedded;
 use millpond_serving::{Member, Serving};
-use millpond_state::Backend;
 use pgwire::api::ConnectionManager;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +33,7 @@ use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Arguments, Config, LogFormat};
+use crate::interrupt::stopped;
 use crate::session::Shared;
 
 #[global_allocator]
@@ -91,10 +91,10 @@ fn open_storage(config: &Config) -> Result<Storage> {
         service_id: Some(config.service_id.clone()),
         ..millpond_log_embedded::Options::default()
     };
-    let embedded = Embedded::open(&config.data_dir, options)
+    let embedded = Embedded::open(&config.data_dir, &options)
         .with_context(|| format!("the data directory {} cannot be opened", config.data_dir.display()))?;
-    let embedded = Arc::new(embedded);
-    Ok(Storage { log: Arc::clone(&embedded) as Arc<dyn Log>, state: embedded as Arc<dyn Backend> })
+    let log: Arc<dyn Log> = Arc::clone(&embedded) as Arc<dyn Log>;
+    Ok(Storage { log, state: embedded })
 }
 
 async fn serve(config: &Config, engine: Engine, metrics: PrometheusHandle) -> Result<()> {
@@ -116,14 +116,14 @@ async fn serve(config: &Config, engine: Engine, metrics: PrometheusHandle) -> Re
     let health = http::Health { metrics, ready: Arc::clone(&ready) };
     let mut web_stopping = stopping.clone();
     let web = axum::serve(web, http::router(health)).with_graceful_shutdown(async move {
-        let _ = web_stopping.wait_for(|stopping| *stopping).await;
+        stopped(&mut web_stopping).await;
     });
     let web = tokio::spawn(async move { web.await });
     let pg = tokio::spawn(wire::serve(pg, shared, stopping));
-    info!(postgres = %pg_address, http = %web_address, data = %config.data_dir.display(), workers = config.workers, "serving");
     if let Some(path) = &config.ready_file {
         tell_ready(path, &pg_address.to_string(), &web_address.to_string())?;
     }
+    info!(postgres = %pg_address, http = %web_address, data = %config.data_dir.display(), workers = config.workers, "serving");
     wait_for_signal().await?;
     info!("stopping");
     ready.store(false, Ordering::Release);

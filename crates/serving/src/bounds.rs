@@ -42,17 +42,17 @@ pub fn of(filter: &Expr) -> Option<(&str, Vec<Bound>)> {
                 Operator::LtEq => Bound::AtMost(value, true),
                 _ => return None,
             };
-            Some((&column.name, vec![bound]))
+            Some((column.name.as_str(), vec![bound]))
         }
         Expr::InList(InList { expr, list, negated: false }) => {
             let Expr::Column(column) = bare(expr) else { return None };
             let values = list.iter().map(|value| literal(value).cloned()).collect::<Option<Vec<_>>>()?;
-            Some((&column.name, vec![Bound::Among(values)]))
+            Some((column.name.as_str(), vec![Bound::Among(values)]))
         }
         Expr::Between(Between { expr, negated: false, low, high }) => {
             let Expr::Column(column) = bare(expr) else { return None };
             let bounds = vec![Bound::AtLeast(literal(low)?.clone(), true), Bound::AtMost(literal(high)?.clone(), true)];
-            Some((&column.name, bounds))
+            Some((column.name.as_str(), bounds))
         }
         _ => None,
     }

@@ -103,8 +103,7 @@ impl TableProvider for StreamTable {
 /// The conjunction of `filters` over the columns of `schema`.
 pub(crate) fn filter(state: &dyn Session, schema: &SchemaRef, filters: &[Expr]) -> Result<Option<Arc<dyn PhysicalExpr>>> {
     let schema = DFSchema::try_from(schema.as_ref().clone())?;
-    let unqualified = filters.iter().cloned().map(datafusion::logical_expr::utils::unqualify_columns);
-    let physical = unqualified.map(|filter| state.create_physical_expr(filter?, &schema)).collect::<Result<Vec<_>>>()?;
+    let physical = filters.iter().map(|filter| state.create_physical_expr(filter.clone(), &schema)).collect::<Result<Vec<_>>>()?;
     Ok(conjunction_opt(physical))
 }
 

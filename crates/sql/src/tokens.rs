@@ -78,9 +78,10 @@ pub(crate) fn check_depth(source: &Source, tokens: &[TokenWithSpan]) -> Result<(
     let mut levels = vec![Level::default()];
     for token in tokens {
         let here = levels.last().copied().unwrap_or_default();
+        let nested = levels.len() > 1;
         match (role(&token.token), levels.last_mut()) {
             (Role::Opens(case), _) => levels.push(Level { case, outer: here.depth(), ..Level::default() }),
-            (Role::Closes(case), _) if levels.len() > 1 && here.case == case => drop(levels.pop()),
+            (Role::Closes(case), _) if nested && here.case == case => drop(levels.pop()),
             (Role::Separates, Some(level)) => *level = Level { conditions: 0, operators: 0, ..here },
             (Role::Unites, Some(level)) => *level = Level { unions: here.unions + 1, conditions: 0, operators: 0, ..here },
             (Role::Joins, Some(level)) => *level = Level { conditions: here.conditions + 1, operators: 0, ..here },
@@ -151,7 +152,6 @@ fn role(token: &Token) -> Role {
             | Keyword::ILIKE
             | Keyword::SIMILAR
             | Keyword::BETWEEN
-            | Keyword::ISNULL
             | Keyword::NOTNULL
             | Keyword::COLLATE
             | Keyword::AT

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use millpond_log::{Append, Entry, TopicPartition, Transaction, opaque};
-use millpond_state::{Backend, WriteSet};
+use millpond_state::WriteSet;
 use millpond_streams::operator::{Counters, Incident};
 use millpond_streams::task::TaskCommit;
 
@@ -116,7 +116,7 @@ impl Worker {
             let progress = &self.tasks[part.task].progress;
             written.push(part.commit.appends.iter().map(|append| Arc::clone(&append.target.topic)).collect());
             log.appends.append(&mut part.commit.appends);
-            writes.append(&mut part.commit.writes);
+            writes.append(std::mem::take(&mut part.commit.writes));
             if let Some(store) = self.tasks[part.task].query.plan.as_ref().and_then(|plan| plan.counters) {
                 let total = progress.counters_with(part.counters);
                 writes.writes.push(counters::write(store, progress.sub_topology, progress.partition, &total));
@@ -147,7 +147,9 @@ impl Worker {
         use millpond_log::Error as Log;
         let missing = match error {
             crate::Error::Log(Log::UnknownTopic(topic) | Log::UnknownPartition { topic, .. })
-            | crate::Error::State(millpond_state::Error::Log(Log::UnknownTopic(topic) | Log::UnknownPartition { topic, .. })) => Some(topic),
+            | crate::Error::State(millpond_state::Error::Log(Log::UnknownTopic(topic) | Log::UnknownPartition { topic, .. })) => {
+                Some(topic)
+            }
             _ => None,
         };
         let mut failures: Vec<Failure> = Vec::new();

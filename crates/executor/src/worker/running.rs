@@ -123,7 +123,14 @@ impl RunningTask {
             }
             let first = if plan.start_at.contains_key(&partition) { next } else { range.start };
             let log = Arc::clone(log);
-            inputs.push(InputProgress { partition, log, repartition, first, goal: range.end.max(first), committed: self.cursors[index].next });
+            inputs.push(InputProgress {
+                partition,
+                log,
+                repartition,
+                first,
+                goal: range.end.max(first),
+                committed: self.cursors[index].next,
+            });
         }
         Ok(inputs)
     }

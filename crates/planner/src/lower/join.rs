@@ -145,9 +145,10 @@ fn check_kinds(stream: &Flow, table: &Flow) -> Result<()> {
             Err(Error::unsupported("joins of two tables are not supported yet").hint("Join them where you read them: a pull query can."))
         }
     }?;
-    let source = table.nodes.iter().all(|node| {
-        matches!(node.operator, OperatorSpec::TableSource(_) | OperatorSpec::Filter { .. } | OperatorSpec::Project { .. })
-    });
+    let source = table
+        .nodes
+        .iter()
+        .all(|node| matches!(node.operator, OperatorSpec::TableSource(_) | OperatorSpec::Filter { .. } | OperatorSpec::Project { .. }));
     if !source {
         return Err(Error::unsupported("the table of a join must be a table by name").hint("CREATE TABLE … AS SELECT … first."));
     }

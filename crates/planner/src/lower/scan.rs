@@ -21,7 +21,8 @@ impl Lowering<'_> {
                 .get(name)
                 .ok_or_else(|| Error::unsupported(format!("\"{name}\" is no stream or table and cannot stream")))?,
         );
-        let provided = source_columns(&source, self.settings.dialect, scan.source.schema().column_with_name(&self.window_start()).is_some());
+        let provided =
+            source_columns(&source, self.settings.dialect, scan.source.schema().column_with_name(&self.window_start()).is_some());
         let wanted: Vec<usize> = match &scan.projection {
             Some(projection) => projection.clone(),
             None => (0..provided.len()).collect(),

@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::{FutureExt, StreamExt, stream};
 use millpond_sql::ast::{Declare, Fetch};
+use parking_lot::Mutex;
 
 use super::{Answer, BatchStream, Given, Rows, Tag, query};
 use crate::error::{Error, Result};
@@ -13,7 +14,8 @@ use crate::session::{Session, Transaction};
 /// A query that is read step by step. Dropping it ends the query.
 pub struct Cursor {
     schema: SchemaRef,
-    batches: BatchStream,
+    /// Never waited for: a session has one reader, but is lent to several.
+    batches: Mutex<BatchStream>,
     /// Rows that were read and not yet fetched.
     left: Option<RecordBatch>,
 }
@@ -32,7 +34,7 @@ pub async fn declare(
         return Err(Error::new("42P03", format!("cursor \"{}\" already exists", declare.name)));
     }
     let (schema, batches) = query::open(session, interrupt, &declare.query, given, offset).await?;
-    session.cursors.insert(declare.name.clone(), Cursor { schema, batches, left: None });
+    session.cursors.insert(declare.name.clone(), Cursor { schema, batches: Mutex::new(batches), left: None });
     Ok(Answer::Done("DECLARE CURSOR".to_string()))
 }
 
@@ -60,10 +62,10 @@ pub async fn fetch(session: &mut Session, interrupt: &mut Interrupt<'_>, fetch: 
 }
 
 async fn next(cursor: &mut Cursor, interrupt: &mut Interrupt<'_>) -> Result<Option<RecordBatch>> {
-    if let Some(batch) = cursor.batches.next().now_or_never() {
+    if let Some(batch) = cursor.batches.get_mut().next().now_or_never() {
         return batch.transpose();
     }
-    interrupt.guard(async { cursor.batches.next().await.transpose() }).await
+    interrupt.guard(async { cursor.batches.get_mut().next().await.transpose() }).await
 }
 
 pub fn close(session: &mut Session, name: Option<&str>) -> Result<Answer> {

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::{Hangup, Interrupt, stopped};
 use crate::session::{Session, Shared};
 
 /// How long a client may take to introduce itself.
@@ -69,7 +69,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopping: wat
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            _ = stopping.wait_for(|stopping| *stopping) => break,
+            () = stopped(&mut stopping) => break,
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
                     connections.spawn(connection(socket, Arc::clone(&shared)));
@@ -114,7 +114,7 @@ async fn converse(socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
         let starting = matches!(socket.state(), PgWireConnectionState::AwaitingStartup | PgWireConnectionState::AuthenticationInProgress);
         let message = tokio::select! {
             () = &mut startup, if starting => return Ok(()),
-            _ = stopping.wait_for(|stopping| *stopping) => {
+            () = stopped(&mut stopping) => {
                 let error = crate::error::Error::new("57P01", "terminating connection because the server is shutting down");
                 return process_error(&mut socket, error.into(), false).await;
             }

@@ -275,7 +275,7 @@ impl ExtendedQueryHandler for Connection {
         let portal = match client.portal_store().get_portal(name) {
             Some(Entry::Value(portal)) => portal,
             Some(Entry::Empty) => {
-                client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await?;
+                client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
                 return Ok(());
             }
             None => return Err(PgWireError::PortalNotFound(name.to_owned())),
@@ -364,7 +364,7 @@ async fn execute<C: Client>(
         *state = PortalExecutionState::Finished;
         send::complete(client, if counted { format!("{name} {count}") } else { name }).await
     } else {
-        send::feed(client, PgWireBackendMessage::PortalSuspended(PortalSuspended)).await
+        send::feed(client, PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await
     }
 }
 

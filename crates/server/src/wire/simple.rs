@@ -73,7 +73,7 @@ async fn message<C: Client>(client: &mut C, session: &mut Session, interrupt: &m
         }
     };
     if statements.is_empty() {
-        return client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await.map_err(Into::into);
+        return client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await.map_err(Into::into);
     }
     self::statements(client, session, interrupt, Pending { message: Arc::from(text), statements }).await
 }

@@ -35,11 +35,7 @@ impl StartupHandler for Connection {
         };
         protocol_negotiation(client, &startup).await?;
         save_startup_parameters_to_metadata(client, &startup);
-        {
-            let mut session = self.session().await;
-            take_settings(&mut session, &startup)?;
-            super::send::notices(client, &mut session).await?;
-        }
+        take_settings(&mut *self.session().await, &startup);
         let (pid, key) = KEYS.generate(client);
         client.set_pid_and_secret_key(pid, key.clone());
         let (handle, guard) = self.shared().connections.register(pid, key);
@@ -51,8 +47,8 @@ impl StartupHandler for Connection {
     }
 }
 
-/// What the client SETs by connecting. Settings that are not known are told of, not refused: drivers send all sorts.
-fn take_settings(session: &mut Session, startup: &Startup) -> Result<(), Error> {
+/// What the client SETs by connecting. Settings that are not known are told of with the first answer, not refused: drivers send all sorts.
+fn take_settings(session: &mut Session, startup: &Startup) {
     let mut given: Vec<(String, String)> = Vec::new();
     for (name, value) in &startup.parameters {
         match name.as_str() {
@@ -68,7 +64,6 @@ fn take_settings(session: &mut Session, startup: &Startup) -> Result<(), Error> 
             session.warning("01000", format!("{}: it is left as it is", error.message));
         }
     }
-    Ok(())
 }
 
 /// `-c name=value -c name=value`, or `--name=value`.

@@ -151,7 +151,7 @@ fn float(scientific: &str, digits_max: i32, out: &mut String) {
     let exponent: i32 = exponent.parse().unwrap_or_default();
     if !(-4..digits_max).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
-        drop(write!(out, "{mantissa}e{sign}{:02}", exponent.abs()));
+        let _ = write!(out, "{mantissa}e{sign}{:02}", exponent.abs());
         return;
     }
     let (sign, mantissa) = match mantissa.strip_prefix('-') {
@@ -179,7 +179,7 @@ fn float(scientific: &str, digits_max: i32, out: &mut String) {
 
 fn date(date: Option<NaiveDateTime>, out: &mut String) {
     if let Some(date) = date {
-        drop(write!(out, "{}", date.format("%Y-%m-%d")));
+        let _ = write!(out, "{}", date.format("%Y-%m-%d"));
     }
 }
 
@@ -195,7 +195,7 @@ fn nanos_of_day(array: &ArrayRef, row: usize) -> i64 {
 fn time(nanos: i64, out: &mut String) {
     let (seconds, fraction) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
     if let Some(time) = NaiveTime::from_num_seconds_from_midnight_opt(seconds as u32, 0) {
-        drop(write!(out, "{}", time.format("%H:%M:%S")));
+        let _ = write!(out, "{}", time.format("%H:%M:%S"));
         fraction_text(fraction as u32, out);
     }
 }
@@ -212,7 +212,7 @@ fn timestamp(array: &ArrayRef, row: usize, out: &mut String) {
         _ => Some(DateTime::from_timestamp_nanos(array.as_primitive::<TimestampNanosecondType>().value(row))),
     };
     if let Some(time) = time {
-        drop(write!(out, "{}", time.format("%Y-%m-%d %H:%M:%S")));
+        let _ = write!(out, "{}", time.format("%Y-%m-%d %H:%M:%S"));
         fraction_text(time.timestamp_subsec_nanos(), out);
     }
 }
@@ -247,14 +247,14 @@ fn interval_text(months: i32, days: i32, nanos: i64, out: &mut String) {
         if count != 0 {
             let space = if out.len() > start { " " } else { "" };
             let plural = if count == 1 { "" } else { "s" };
-            drop(write!(out, "{space}{count} {name}{plural}"));
+            let _ = write!(out, "{space}{count} {name}{plural}");
         }
     }
     if nanos != 0 || out.len() == start {
         let space = if out.len() > start { " " } else { "" };
         let sign = if nanos < 0 { "-" } else { "" };
         let (seconds, fraction) = (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
-        drop(write!(out, "{space}{sign}{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60));
+        let _ = write!(out, "{space}{sign}{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
         fraction_text(fraction as u32, out);
     }
 }

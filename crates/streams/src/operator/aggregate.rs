@@ -309,8 +309,7 @@ impl Aggregate {
 
     /// Empties the accumulators: states go to the store, or on to the final phase; results are forwarded.
     fn release(&mut self, context: &mut Context<'_>) -> Result<()> {
-        let count = self.held.groups.len();
-        if count == 0 {
+        if self.held.groups.len() == 0 {
             return Ok(());
         }
         let Held { groups, accumulators, timestamps, stream_times, slots, old, sources } =
@@ -333,11 +332,11 @@ impl Aggregate {
         columns.extend(states);
         let values = self.states.encode(&columns)?;
         if let Some(store) = &mut self.store {
-            for group in 0..count {
-                if old[group].is_none() {
-                    store.open(groups.key(group));
+            for ((key, value), old) in groups.iter().zip(&values).zip(&old) {
+                if old.is_none() {
+                    store.open(key);
                 }
-                store.put(groups.key(group), values.row(group).as_ref());
+                store.put(key, value.as_ref());
             }
         }
         Ok(())

@@ -149,7 +149,7 @@ impl StreamTableJoin {
             return Ok(());
         }
         let failed = arrow::compute::not(&passed)?;
-        let table: Result<Vec<ArrayRef>> = table.iter().map(|column| Ok(without(column, &failed)?)).collect();
+        let table: Result<Vec<ArrayRef>> = table.iter().map(|column| without(column, &failed)).collect();
         let rows = self.joined(&batch, &table?)?;
         context.forward(batch.with_rows(rows));
         Ok(())

@@ -20,6 +20,9 @@ use crate::{Error, Result};
 pub(crate) const GROUP: u8 = 1;
 const OPEN: u8 = 2;
 
+/// What a scan shows keys and values to.
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 pub(crate) struct GroupStore {
     overlay: Overlay,
     /// Windows that ended at or before this take no more rows: they are emitted, or beyond what is retained.
@@ -53,7 +56,7 @@ impl GroupStore {
         self.overlay.delete(key);
     }
 
-    pub(crate) fn scan(&self, range: KeyRange<'_>, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+    pub(crate) fn scan(&self, range: KeyRange<'_>, visit: &mut Visit<'_>) -> Result<()> {
         Ok(self.overlay.scan(range, visit)?)
     }
 

@@ -94,7 +94,7 @@ impl Arguments {
     }
 
     /// The reverse of [`Values::columns`].
-    pub(crate) fn from_columns(&self, columns: Vec<ArrayRef>) -> Values {
+    pub(crate) fn of_columns(&self, columns: Vec<ArrayRef>) -> Values {
         let mut columns = columns.into_iter();
         let calls = self.calls.iter().map(|(values, filter)| {
             let values = columns.by_ref().take(values.len()).collect();

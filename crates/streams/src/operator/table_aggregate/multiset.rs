@@ -130,7 +130,7 @@ impl Multiset {
             return Ok(());
         };
         let columns = self.arguments.decode(chunk.rows.iter().map(Vec::as_slice))?;
-        let mut values = arguments.from_columns(columns).take(&UInt32Array::from(chunk.repeated))?;
+        let mut values = arguments.of_columns(columns).take(&UInt32Array::from(chunk.repeated))?;
         if chunk.counts.contains(&false) {
             values = values.filter(&BooleanArray::from(chunk.counts))?;
         }

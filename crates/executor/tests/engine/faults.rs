@@ -1,0 +1,151 @@
+//! Storage that fails when it is told to: commits that are refused, partitions whose records are not to be seen yet.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use millpond_log::{Appended, Cleaned, FetchLimit, Fetched, Log, OffsetRange, TopicConfig, TopicInfo, TopicPartition, Transaction};
+use millpond_state::{Backend, Expiry, KeyRange, Reader, Snapshot, StoreId, WriteSet};
+
+#[derive(Debug, Default)]
+pub struct Faults {
+    refuse_commits: AtomicBool,
+    held_back: Mutex<BTreeSet<TopicPartition>>,
+}
+
+impl Faults {
+    /// As a full disk does.
+    pub fn refuse_commits(&self, refuse: bool) {
+        self.refuse_commits.store(refuse, Ordering::SeqCst);
+    }
+
+    /// The partition looks empty until it is released.
+    pub fn hold_back(&self, partition: TopicPartition) {
+        self.held_back.lock().unwrap().insert(partition);
+    }
+
+    pub fn release(&self, partition: &TopicPartition) {
+        self.held_back.lock().unwrap().remove(partition);
+    }
+}
+
+#[derive(Debug)]
+pub struct FaultyLog {
+    inner: Arc<dyn Log>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyLog {
+    pub fn new(inner: Arc<dyn Log>, faults: Arc<Faults>) -> FaultyLog {
+        FaultyLog { inner, faults }
+    }
+}
+
+impl Log for FaultyLog {
+    fn create_topic(&self, name: &str, config: &TopicConfig) -> millpond_log::Result<()> {
+        self.inner.create_topic(name, config)
+    }
+
+    fn delete_topic(&self, name: &str) -> millpond_log::Result<()> {
+        self.inner.delete_topic(name)
+    }
+
+    fn topics(&self) -> millpond_log::Result<Vec<TopicInfo>> {
+        self.inner.topics()
+    }
+
+    fn topic(&self, name: &str) -> millpond_log::Result<TopicInfo> {
+        self.inner.topic(name)
+    }
+
+    fn offsets(&self, partition: &TopicPartition) -> millpond_log::Result<OffsetRange> {
+        let range = self.inner.offsets(partition)?;
+        let held_back = self.faults.held_back.lock().unwrap().contains(partition);
+        Ok(if held_back { OffsetRange { end: range.start, ..range } } else { range })
+    }
+
+    fn append(&self, transaction: Transaction) -> millpond_log::Result<Vec<Appended>> {
+        self.inner.append(transaction)
+    }
+
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> millpond_log::Result<Vec<Fetched>> {
+        self.inner.fetch(partition, from, limit)
+    }
+
+    fn trim(&self, partition: &TopicPartition, before: u64) -> millpond_log::Result<()> {
+        self.inner.trim(partition, before)
+    }
+
+    fn clean(&self, now_ms: i64) -> millpond_log::Result<Cleaned> {
+        self.inner.clean(now_ms)
+    }
+
+    fn subscribe(&self, notify: Box<dyn Fn() + Send + Sync>) {
+        self.inner.subscribe(notify);
+    }
+}
+
+pub struct FaultyState {
+    inner: Arc<dyn Backend>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyState {
+    pub fn new(inner: Arc<dyn Backend>, faults: Arc<Faults>) -> FaultyState {
+        FaultyState { inner, faults }
+    }
+}
+
+impl Reader for FaultyState {
+    fn get_many(&self, store: StoreId, partition: u32, keys: &[&[u8]]) -> millpond_state::Result<Vec<Option<Vec<u8>>>> {
+        self.inner.get_many(store, partition, keys)
+    }
+
+    fn scan(
+        &self,
+        store: StoreId,
+        partition: u32,
+        range: KeyRange<'_>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> millpond_state::Result<()> {
+        self.inner.scan(store, partition, range, visit)
+    }
+}
+
+impl Backend for FaultyState {
+    fn open_store(&self, name: &str) -> millpond_state::Result<StoreId> {
+        self.inner.open_store(name)
+    }
+
+    fn drop_store(&self, name: &str) -> millpond_state::Result<()> {
+        self.inner.drop_store(name)
+    }
+
+    fn stores(&self) -> millpond_state::Result<Vec<(String, StoreId)>> {
+        self.inner.stores()
+    }
+
+    fn commit(&self, log: Transaction, writes: WriteSet) -> millpond_state::Result<Vec<Appended>> {
+        if self.faults.refuse_commits.load(Ordering::SeqCst) {
+            return Err(millpond_state::Error::Storage("no space left on device".to_owned()));
+        }
+        self.inner.commit(log, writes)
+    }
+
+    fn snapshot(&self) -> millpond_state::Result<Arc<dyn Snapshot>> {
+        self.inner.snapshot()
+    }
+
+    fn set_expiry(&self, store: StoreId, partition: u32, expiry: Expiry) {
+        self.inner.set_expiry(store, partition, expiry);
+    }
+
+    fn expiry(&self, store: StoreId, partition: u32) -> Option<Expiry> {
+        self.inner.expiry(store, partition)
+    }
+
+    fn size_bytes(&self, store: StoreId) -> u64 {
+        self.inner.size_bytes(store)
+    }
+}

@@ -1,0 +1,150 @@
+//! Queries start, stop, fail and go, each by itself.
+
+use millpond_executor::{LineKind, QueryState};
+use millpond_log::{Append, Entry, TopicPartition, Transaction, opaque};
+
+use crate::rig::{Rig, STREAM, WINDOWED};
+
+#[test]
+fn a_query_that_fails_fails_alone() {
+    let rig = Rig::new(2);
+    for (stream, on_error) in [("strict", "stop"), ("lax", "skip"), ("careful", "dead_letter")] {
+        rig.sql(&format!(
+            "CREATE STREAM {stream} (k BIGINT, v BIGINT) WITH (kafka_topic = 'raw', value_format = 'json', partitions = 1, on_error = '{on_error}')"
+        ))
+        .unwrap();
+        rig.sql(&format!("CREATE STREAM {stream}_copy AS SELECT k, v FROM {stream}")).unwrap();
+    }
+    let record = |value: &'static str| opaque::Record { key: None, value: Some(value.as_bytes()), timestamp_ms: 5, headers: &[] };
+    let values = [record("{\"k\": 1, \"v\": 1}"), record("nonsense"), record("{\"k\": 2, \"v\": 2}")];
+    let entry = Entry::opaque(opaque::batch(values));
+    let append = Append { target: TopicPartition::new("raw", 0), entry };
+    rig.storage().log.append(Transaction { appends: vec![append] }).unwrap();
+    rig.until("csas_strict_copy", QueryState::Failed);
+    let reason = rig.status("csas_strict_copy").reason.unwrap();
+    assert!(reason.contains("record 1 of raw/0 cannot be decoded"), "{reason}");
+    rig.engine.flush().unwrap_err();
+
+    rig.sql("PAUSE csas_strict_copy").unwrap();
+    rig.flush();
+    for query in ["csas_lax_copy", "csas_careful_copy"] {
+        let status = rig.status(query);
+        assert_eq!((status.state, status.rows_out, status.undecodable), (QueryState::Running, 2, 1), "{query}");
+    }
+    let log = rig.engine.processing_log();
+    assert!(log.iter().any(|line| line.kind == LineKind::Failure && line.query == "csas_strict_copy"));
+    assert!(log.iter().any(|line| line.kind == LineKind::Deserialization && line.query == "csas_lax_copy" && line.offset == Some(1)));
+    let letters = TopicPartition::new(rig.engine.dead_letters_topic(), 0);
+    assert_eq!(rig.storage().log.offsets(&letters).unwrap().end, 1);
+}
+
+#[test]
+fn a_failed_query_is_tried_again_with_growing_patience() {
+    let rig = Rig::new(1);
+    rig.sql(STREAM).unwrap();
+    rig.sql(WINDOWED).unwrap();
+    rig.faults.refuse_commits(true);
+    rig.write("events", &[(&[1, 1], 1_000)]);
+    rig.engine.flush().unwrap_err();
+    assert_eq!(rig.status("ctas_counts").failures, 1);
+    rig.advance(1_000);
+    rig.until("ctas_counts", QueryState::Running);
+    rig.engine.flush().unwrap_err();
+    assert_eq!(rig.status("ctas_counts").failures, 2);
+    rig.advance(1_000);
+    assert_eq!(rig.status("ctas_counts").state, QueryState::Failed, "the second time it takes two seconds");
+    rig.faults.refuse_commits(false);
+    rig.advance(2_000);
+    rig.until("ctas_counts", QueryState::Running);
+    rig.flush();
+    rig.advance(60_000);
+    let status = rig.status("ctas_counts");
+    assert_eq!((status.failures, status.reason), (0, None), "a minute of health");
+}
+
+#[test]
+fn a_paused_query_goes_on_where_it_stopped() {
+    let rig = Rig::new(2);
+    rig.sql(STREAM).unwrap();
+    rig.sql(WINDOWED).unwrap();
+    rig.write("events", &[(&[1, 5], 1_000)]);
+    rig.sql("PAUSE ctas_counts").unwrap();
+    rig.write("events", &[(&[1, 6], 2_000)]);
+    rig.flush();
+    assert_eq!(rig.status("ctas_counts").state, QueryState::Paused);
+    let rig = rig.restarted(1);
+    assert_eq!(rig.status("ctas_counts").state, QueryState::Paused, "a restart does not resume it");
+    rig.sql("RESUME ctas_counts").unwrap();
+    rig.flush();
+    assert_eq!(rig.counts()[&(1, 0)], (2, 11));
+}
+
+#[test]
+fn what_is_dropped_leaves_nothing_behind() {
+    let rig = Rig::new(2);
+    rig.sql(STREAM).unwrap();
+    let (stores, topics) = (rig.stores(), rig.topics());
+    rig.sql(WINDOWED).unwrap();
+    rig.write("events", &[(&[1, 1], 1_000)]);
+    rig.flush();
+    assert!(rig.stores().contains(&"table/counts".to_owned()));
+    assert!(rig.topics().iter().any(|topic| topic.ends_with("-repartition")), "{:?}", rig.topics());
+    rig.sql("DROP TABLE counts DELETE TOPIC").unwrap();
+    assert_eq!((rig.stores(), rig.topics()), (stores, topics));
+    assert!(rig.engine.queries().is_empty());
+    let rig = rig.restarted(2);
+    assert!(rig.engine.queries().is_empty());
+    rig.sql(WINDOWED).unwrap();
+    rig.flush();
+    assert_eq!(rig.counts()[&(1, 0)], (1, 1), "made anew, it reads from the beginning");
+}
+
+#[test]
+fn a_terminated_query_leaves_its_table() {
+    let rig = Rig::new(2);
+    rig.sql("CREATE STREAM events (k BIGINT, v BIGINT) WITH (kafka_topic = 'events', partitions = 2)").unwrap();
+    rig.sql("CREATE TABLE sums AS SELECT k, SUM(v) AS total FROM events GROUP BY k").unwrap();
+    rig.write("events", &[(&[1, 5], 1_000), (&[2, 6], 1_000)]);
+    rig.flush();
+    rig.sql("TERMINATE ctas_sums").unwrap();
+    rig.write("events", &[(&[1, 5], 2_000)]);
+    rig.flush();
+    assert_eq!(rig.table("sums", &["k"], &["total"])["1"], "5");
+    assert!(rig.stores().contains(&"table/sums".to_owned()));
+    assert!(rig.engine.queries().is_empty());
+}
+
+#[test]
+fn a_query_that_does_not_plan_any_more_does_not_keep_the_server_from_starting() {
+    let rig = Rig::new(1);
+    rig.sql(STREAM).unwrap();
+    rig.sql("CREATE STREAM copy AS SELECT k, v FROM events").unwrap();
+    let catalog = rig.engine.catalog();
+    let mut broken = millpond_catalog::Query::clone(catalog.query("csas_copy").unwrap());
+    broken.id = "insert_1_copy".to_owned();
+    broken.sql = "INSERT INTO copy SELECT k, no_such_function(v) FROM events".to_owned();
+    let sound = rig.engine.catalog();
+    let topology = millpond_planner::topology_of(sound.query("csas_copy").unwrap(), &sound).unwrap();
+    let topology = millpond_streams::Topology { query: broken.id.clone(), ..topology };
+    rig.engine.execute(millpond_catalog::Command::Insert { query: broken }, Some(topology)).unwrap();
+    let rig = rig.restarted(1);
+    let status = rig.status("insert_1_copy");
+    assert_eq!(status.state, QueryState::Failed);
+    assert!(status.reason.unwrap().contains("no_such_function"));
+    assert_eq!(rig.engine.queries().len(), 2);
+    rig.sql("TERMINATE insert_1_copy").unwrap();
+    rig.flush();
+}
+
+#[test]
+fn fifty_queries_over_one_stream_share_its_rows() {
+    let rig = Rig::new(2);
+    rig.sql(STREAM).unwrap();
+    for query in 0..50 {
+        rig.sql(&format!("CREATE STREAM copy_{query} AS SELECT k, v FROM events WHERE v <> {query}")).unwrap();
+    }
+    let values: Vec<[i64; 2]> = (0..1_000).map(|value| [value % 7, value % 100]).collect();
+    rig.write("events", &values.iter().map(|value| (&value[..], 1)).collect::<Vec<_>>());
+    rig.flush();
+    assert!(rig.engine.queries().iter().all(|status| (status.rows_in, status.rows_out) == (1_000, 990)));
+}

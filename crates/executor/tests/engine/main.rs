@@ -1,0 +1,9 @@
+//! The engine over whole statements: what it promises about results, restarts, failures and what it leaves behind.
+
+mod event_time;
+mod exactly_once;
+mod faults;
+mod lifecycle;
+mod pushes;
+mod rig;
+mod tables;

@@ -1,0 +1,183 @@
+//! Statements and the topologies they become.
+
+use millpond_catalog::Snapshot;
+use millpond_planner::{Error, Settings, create_as, create_source, explain, insert_select, push, topology_of};
+use millpond_sql::ast::{Emit, Kind};
+use millpond_sql::{Dialect, parse};
+use millpond_streams::Topology;
+
+/// What became of a script: the catalog, and each query's topology.
+struct Planned {
+    snapshot: Snapshot,
+    topologies: Vec<Topology>,
+}
+
+fn plan(script: &str) -> Result<Planned, Error> {
+    plan_with(script, &Settings::default())
+}
+
+fn plan_with(script: &str, settings: &Settings) -> Result<Planned, Error> {
+    let mut planned = Planned { snapshot: Snapshot::default(), topologies: Vec::new() };
+    for statement in parse(script, settings.dialect)? {
+        let command = match &statement.kind {
+            Kind::CreateSource(create) => create_source(create, &statement.text, &planned.snapshot, settings)?,
+            Kind::CreateAs(create) => {
+                let persistent = create_as(create, &statement.text, &planned.snapshot, settings)?;
+                planned.topologies.push(persistent.topology);
+                persistent.command
+            }
+            Kind::InsertSelect(insert) => {
+                let persistent = insert_select(insert, &statement.text, &planned.snapshot, settings)?;
+                planned.topologies.push(persistent.topology);
+                persistent.command
+            }
+            Kind::Query(query) if query.emit == Some(Emit::Changes) => {
+                planned.topologies.push(push(query, &planned.snapshot, settings)?.topology);
+                continue;
+            }
+            other => panic!("not planned here: {other:?}"),
+        };
+        planned.snapshot = planned.snapshot.apply(&command)?;
+    }
+    Ok(planned)
+}
+
+fn explained(script: &str) -> String {
+    let planned = plan(script).unwrap_or_else(|error| panic!("{script}: {error:?}"));
+    explain(planned.topologies.last().expect("a query")).join("\n")
+}
+
+const FLIGHTS: &str = "CREATE STREAM flights (origin VARCHAR, dest VARCHAR, tailnum VARCHAR, dep_delay DOUBLE, time_hour TIMESTAMP)
+    WITH (kafka_topic = 'flights', partitions = 4, timestamp = 'time_hour');
+    CREATE TABLE airports (faa VARCHAR PRIMARY KEY, name VARCHAR) WITH (partitions = 2);
+    CREATE STREAM keyed (id INT KEY, v DOUBLE) WITH (partitions = 3);";
+
+#[test]
+fn a_windowed_count_is_combined_before_its_repartition() {
+    let text = explained(&format!(
+        "{FLIGHTS} CREATE TABLE delays AS SELECT origin, COUNT(*) AS flights, AVG(dep_delay) AS mean FROM flights
+         WINDOW TUMBLING (SIZE 1 DAY, GRACE PERIOD 1 DAY) GROUP BY origin EMIT CHANGES;"
+    ));
+    assert!(text.contains("CombineAggregate: group=["), "{text}");
+    assert!(text.contains("FinalAggregate: group=["), "{text}");
+    assert!(text.contains("window=tumbling(86400000 ms, grace 86400000 ms)"), "{text}");
+    assert!(text.contains("RepartitionSink: topic=_millpond-default-ctas_delays-repartition, key=[origin], partitions=4"), "{text}");
+    assert!(text.contains("store=table/delays"), "{text}");
+    assert!(!text.contains("tailnum"), "columns nobody asked for are read: {text}");
+}
+
+#[test]
+fn what_is_grouped_by_the_source_key_stays_where_it_is() {
+    let text = explained(&format!("{FLIGHTS} CREATE TABLE sums AS SELECT id, SUM(v) AS total FROM keyed GROUP BY id;"));
+    assert!(!text.contains("Repartition"), "{text}");
+    assert!(text.contains("Aggregate: group="), "{text}");
+}
+
+#[test]
+fn a_session_sends_rows() {
+    let text = explained(&format!(
+        "{FLIGHTS} CREATE TABLE sessions AS SELECT tailnum, COUNT(*) AS hops FROM flights WINDOW SESSION (2 HOURS) GROUP BY tailnum;"
+    ));
+    assert!(text.contains("RepartitionSink"), "{text}");
+    assert!(text.contains("window=session(7200000 ms"), "{text}");
+    assert!(!text.contains("Combine"), "{text}");
+}
+
+#[test]
+fn a_join_places_the_stream_as_the_table_is() {
+    let text = explained(&format!(
+        "{FLIGHTS} CREATE STREAM named AS SELECT f.dest, a.name, f.origin FROM flights f LEFT JOIN airports a ON f.dest = a.faa;"
+    ));
+    assert!(text.contains("StreamTableJoin: left"), "{text}");
+    assert!(text.contains("key=[dest], partitions=2"), "{text}");
+}
+
+#[test]
+fn a_table_over_a_table_retracts() {
+    let text = explained(&format!(
+        "{FLIGHTS} CREATE TABLE per_origin AS SELECT origin, COUNT(*) AS n FROM flights GROUP BY origin;
+         CREATE TABLE histogram AS SELECT n, COUNT(*) AS origins FROM per_origin GROUP BY n;"
+    ));
+    assert!(text.contains("TableAggregate"), "{text}");
+    assert!(text.contains("TableSource: per_origin"), "{text}");
+}
+
+#[test]
+fn a_push_query_ends_at_the_client() {
+    let text = explained(&format!("{FLIGHTS} SELECT * FROM flights WHERE dep_delay > 60 EMIT CHANGES;"));
+    assert!(text.contains("Push"), "{text}");
+    assert!(!text.contains("rowtime"), "{text}");
+}
+
+#[test]
+fn the_key_of_a_result_is_what_it_is_grouped_by_under_its_new_name() {
+    let planned =
+        plan(&format!("{FLIGHTS} CREATE TABLE t AS SELECT COUNT(*) AS n, origin AS airport FROM flights GROUP BY origin;")).expect("plans");
+    let table = planned.snapshot.source("t").expect("made");
+    assert_eq!(table.columns[0].name, "airport");
+    assert!(table.columns[0].key && !table.columns[1].key);
+}
+
+#[test]
+fn a_restart_plans_the_same() {
+    let planned = plan(&format!(
+        "{FLIGHTS} CREATE TABLE delays AS SELECT origin, COUNT(*) AS n FROM flights WINDOW HOPPING (SIZE 2 HOURS, ADVANCE BY 1 HOUR)
+         GROUP BY origin HAVING COUNT(*) > 1;
+         CREATE STREAM late AS SELECT * FROM flights WHERE dep_delay > 60;
+         INSERT INTO late SELECT * FROM flights WHERE dep_delay < -60;"
+    ))
+    .expect("plans");
+    for topology in &planned.topologies {
+        let query = planned.snapshot.query(&topology.query).expect("in the catalog");
+        let again = topology_of(query, &planned.snapshot).expect("plans again");
+        assert_eq!(explain(topology), explain(&again));
+    }
+}
+
+#[test]
+fn the_other_dialect_folds_up_and_counts_milliseconds() {
+    let settings = Settings { dialect: Dialect::Ksqldb, ..Settings::default() };
+    let planned = plan_with(
+        "CREATE STREAM s (a VARCHAR, b INT) WITH (kafka_topic='s', partitions=1, value_format='json');
+         CREATE TABLE t AS SELECT a, COUNT(*) AS n, WINDOWSTART AS ws FROM s WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY a;
+         CREATE STREAM r AS SELECT b, ROWTIME AS rt FROM s;",
+        &settings,
+    )
+    .expect("plans");
+    let table = planned.snapshot.source("T").expect("upper case");
+    assert_eq!(table.column("WS").expect("selected").sql_type.to_string(), "BIGINT");
+    assert_eq!(planned.snapshot.source("R").expect("made").column("RT").expect("selected").sql_type.to_string(), "BIGINT");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_to_do_instead() {
+    let cases = [
+        ("CREATE TABLE t AS SELECT origin, COUNT(*) FROM flights GROUP BY origin ORDER BY 1;", "0A000"),
+        ("CREATE TABLE t AS SELECT COUNT(*) AS n FROM flights GROUP BY origin;", "42P16"),
+        ("CREATE TABLE t AS SELECT origin, dest FROM flights;", "42P16"),
+        ("CREATE STREAM t AS SELECT origin, COUNT(*) AS n FROM flights GROUP BY origin;", "42809"),
+        ("CREATE STREAM t AS SELECT DISTINCT origin FROM flights;", "0A000"),
+        ("CREATE STREAM t AS SELECT orign FROM flights;", "42703"),
+        ("CREATE STREAM t AS SELECT origin FROM flight;", "42P01"),
+        ("CREATE STREAM t AS SELECT nosuch(origin) AS x FROM flights;", "42883"),
+        ("CREATE STREAM t AS SELECT origin FROM flights LIMIT 3;", "0A000"),
+        ("CREATE STREAM flights AS SELECT origin FROM flights;", "42P07"),
+        ("CREATE TABLE t AS SELECT id, COUNT(*) AS n FROM keyed GROUP BY id EMIT FINAL;", "42601"),
+        ("CREATE TABLE t AS SELECT id, COUNT(*) AS n FROM keyed WINDOW TUMBLING (SIZE 0 SECONDS) GROUP BY id;", "22023"),
+        ("CREATE STREAM t AS SELECT v FROM keyed;", "42P16"),
+        ("CREATE STREAM t AS SELECT SUM(dep_delay) AS s FROM flights;", "0A000"),
+        ("CREATE STREAM t AS SELECT k.id, f.origin FROM keyed k JOIN flights f ON k.id = f.dep_delay;", "0A000"),
+        ("INSERT INTO keyed SELECT origin, dep_delay FROM flights;", "42804"),
+        ("CREATE STREAM x (a INT PRIMARY KEY, b INT);", "42P16"),
+        ("CREATE TABLE x (a INT, b INT);", "42P16"),
+        ("CREATE STREAM x (rowtime INT, b INT);", "42939"),
+        ("CREATE STREAM x (a INT, a INT);", "42701"),
+        ("CREATE STREAM x (a INT) WITH (value_format = 'avro');", "22023"),
+    ];
+    for (sql, sqlstate) in cases {
+        match plan(&format!("{FLIGHTS} {sql}")) {
+            Ok(planned) => panic!("{sql} was planned: {:?}", planned.topologies.last().map(explain)),
+            Err(error) => assert_eq!(error.sqlstate, sqlstate, "{sql}: {error:?}"),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! COPY in both directions.
+
+use bytes::Bytes;
+use futures::{SinkExt, TryStreamExt};
+use tokio_postgres::Client;
+
+use crate::server::{Server, rows, told};
+
+async fn send(client: &Client, sql: &str, data: &str) -> Result<u64, tokio_postgres::Error> {
+    let sink = client.copy_in(sql).await?;
+    futures::pin_mut!(sink);
+    // In pieces that cut lines anywhere.
+    for piece in data.as_bytes().chunks(7) {
+        sink.send(Bytes::copy_from_slice(piece)).await?;
+    }
+    sink.finish().await
+}
+
+async fn receive(client: &Client, sql: &str) -> String {
+    let stream = client.copy_out(sql).await.unwrap();
+    let pieces: Vec<Bytes> = stream.try_collect().await.unwrap();
+    String::from_utf8(pieces.concat()).unwrap()
+}
+
+#[tokio::test]
+async fn rows_go_in_and_come_out() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client
+        .batch_execute("CREATE STREAM s (id INT KEY, name VARCHAR, at TIMESTAMP) WITH (kafka_topic = 's', partitions = 3)")
+        .await
+        .unwrap();
+    let csv = "id,name,at\n1,\"a, b\",2013-07-04\n2,NA,NA\n3,\"NA\",2013-07-04 01:02:03\n";
+    assert_eq!(send(&client, "COPY s FROM STDIN WITH (FORMAT csv, HEADER true, NULL 'NA')", csv).await.unwrap(), 3);
+    assert_eq!(send(&client, "COPY s (name, id) FROM STDIN", "tab\\there\t4\n\\N\t5\n").await.unwrap(), 2);
+    let out = receive(&client, "COPY (SELECT id, name, at FROM s ORDER BY id) TO STDOUT WITH (FORMAT csv, HEADER)").await;
+    assert_eq!(out, "id,name,at\n1,\"a, b\",2013-07-04 00:00:00\n2,,\n3,NA,2013-07-04 01:02:03\n4,tab\there,\n5,,\n");
+    let out = receive(&client, "COPY (SELECT id, name FROM s WHERE id >= 4 ORDER BY id) TO STDOUT").await;
+    assert_eq!(out, "4\ttab\\there\n5\t\\N\n");
+}
+
+#[tokio::test]
+async fn a_copy_with_an_error_leaves_nothing_and_names_the_place() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("CREATE STREAM s (id INT KEY, dep_time INT) WITH (kafka_topic = 's', partitions = 1)").await.unwrap();
+    let error = send(&client, "COPY s FROM STDIN WITH (FORMAT csv)", "1,2\n2,3\n3,abc\n4,5\n").await.unwrap_err();
+    assert_eq!(told(&error).0, "22P02");
+    assert_eq!(error.as_db_error().unwrap().where_(), Some("COPY s, line 3, column dep_time: \"abc\""));
+    let error = send(&client, "COPY s FROM STDIN WITH (FORMAT csv)", "1,2\n2\n").await.unwrap_err();
+    assert_eq!(told(&error), ("22P04".into(), "missing data for column \"dep_time\"".into(), String::new()));
+    assert_eq!(error.as_db_error().unwrap().where_(), Some("COPY s, line 2"));
+    assert_eq!(rows(&client, "SELECT count(*) FROM s").await, [["0"]]);
+    assert_eq!(send(&client, "COPY s FROM STDIN WITH (FORMAT csv)", "1,2").await.unwrap(), 1);
+}

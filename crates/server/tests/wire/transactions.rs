@@ -1,0 +1,57 @@
+//! BEGIN … COMMIT: one append, or none.
+
+use crate::server::{Server, fails, rows};
+
+#[tokio::test]
+async fn writes_are_seen_together_at_the_commit() {
+    let server = Server::start();
+    let (writer, reader) = (server.connect().await, server.connect().await);
+    writer
+        .batch_execute(
+            "CREATE STREAM a (v INT) WITH (kafka_topic = 'a', partitions = 2); CREATE TABLE b (k INT PRIMARY KEY, v INT) WITH (kafka_topic = 'b', partitions = 2)",
+        )
+        .await
+        .unwrap();
+    writer.batch_execute("BEGIN; INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (1, 10)").await.unwrap();
+    let both = "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)";
+    assert_eq!(rows(&reader, both).await, [["0", "0"]]);
+    writer.batch_execute("COMMIT; FLUSH").await.unwrap();
+    assert_eq!(rows(&reader, both).await, [["2", "1"]]);
+    writer.batch_execute("BEGIN; INSERT INTO a VALUES (3); ROLLBACK").await.unwrap();
+    assert_eq!(rows(&reader, both).await, [["2", "1"]]);
+}
+
+#[tokio::test]
+async fn a_failed_transaction_can_only_be_ended() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("CREATE STREAM a (v INT) WITH (kafka_topic = 'a', partitions = 1)").await.unwrap();
+    client.batch_execute("BEGIN; INSERT INTO a VALUES (1)").await.unwrap();
+    assert_eq!(fails(&client, "CREATE STREAM c (v INT) WITH (kafka_topic = 'c', partitions = 1)").await.0, "25001");
+    assert_eq!(fails(&client, "SELECT 1").await.0, "25P02");
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(rows(&client, "SELECT count(*) FROM a").await, [["0"]]);
+}
+
+#[tokio::test]
+async fn rows_of_a_table_are_replaced_and_deleted_by_key() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client
+        .batch_execute("CREATE TABLE t (k VARCHAR PRIMARY KEY, v INT) WITH (kafka_topic = 't', partitions = 4); INSERT INTO t VALUES ('a', 1), ('b', 2), ('c', 3)")
+        .await
+        .unwrap();
+    client.batch_execute("INSERT INTO t VALUES ('a', 10); FLUSH").await.unwrap();
+    assert_eq!(rows(&client, "SELECT k, v FROM t ORDER BY k").await, [["a", "10"], ["b", "2"], ["c", "3"]]);
+    assert_eq!(rows(&client, "SELECT v FROM t WHERE k IN ('a', 'c') ORDER BY k").await, [["10"], ["3"]]);
+    assert_eq!(client.execute("DELETE FROM t WHERE k IN ('a', 'x')", &[]).await.unwrap(), 1);
+    client.batch_execute("FLUSH").await.unwrap();
+    assert_eq!(rows(&client, "SELECT k FROM t ORDER BY k").await, [["b"], ["c"]]);
+    assert_eq!(client.execute("DELETE FROM t WHERE k = $1", &[&"b"]).await.unwrap(), 1);
+    client.batch_execute("FLUSH").await.unwrap();
+    assert_eq!(rows(&client, "SELECT k FROM t").await, [["c"]]);
+    assert_eq!(fails(&client, "INSERT INTO t VALUES (NULL, 1)").await.0, "23502");
+    assert_eq!(fails(&client, "DELETE FROM t WHERE v = 3").await.0, "0A000");
+    let plan = rows(&client, "EXPLAIN SELECT v FROM t WHERE k = 'c'").await.concat().join("\n");
+    assert!(plan.contains("lookup=[k = 'c']"), "{plan}");
+}
