@@ -11,6 +11,7 @@ mod bind;
 mod create;
 pub mod error;
 mod explain;
+mod literals;
 mod lower;
 mod persistent;
 mod pull;

@@ -155,10 +155,10 @@ impl Plan {
         if rewritten.limit.is_some() {
             return Err(Error::unsupported("a persistent query cannot have a LIMIT").hint("Leave it out; limit where you read the result."));
         }
+        let bound = bind(&rewritten, snapshot, settings, query.window.is_some())?;
         if rewritten.reads.is_empty() {
             return Err(Error::unsupported("a persistent query needs a stream or table in FROM"));
         }
-        let bound = bind(&rewritten, snapshot, settings, query.window.is_some())?;
         let window = query.window.as_ref().map(|window| window_spec(window, query.emit)).transpose()?;
         if query.emit == Some(ast::Emit::Final) && window.is_none() {
             return Err(Error::new("42601", "EMIT FINAL needs a WINDOW").hint("Use EMIT CHANGES, or add a WINDOW clause."));

@@ -26,10 +26,10 @@ pub struct Push {
 /// Plans `query`, which says EMIT CHANGES or EMIT FINAL.
 pub fn push(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -> Result<Push> {
     let rewritten = rewrite::streaming(query, snapshot, settings)?;
+    let bound = bind(&rewritten, snapshot, settings, query.window.is_some())?;
     if rewritten.reads.is_empty() {
         return Err(Error::unsupported("EMIT CHANGES needs a stream or table in FROM").hint("Leave EMIT CHANGES out."));
     }
-    let bound = bind(&rewritten, snapshot, settings, query.window.is_some())?;
     let window = query.window.as_ref().map(|window| window_spec(window, query.emit)).transpose()?;
     if query.emit == Some(ast::Emit::Final) && window.is_none() {
         return Err(Error::new("42601", "EMIT FINAL needs a WINDOW").hint("Use EMIT CHANGES, or add a WINDOW clause."));

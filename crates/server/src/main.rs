@@ -3,6 +3,7 @@
 mod config;
 mod copy;
 mod error;
+mod functions;
 mod http;
 mod interrupt;
 mod pg_catalog;

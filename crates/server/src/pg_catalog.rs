@@ -3,8 +3,10 @@
 //! These queries run in a session of their own, over a view of the catalog without pseudo columns, so that `\d` shows what was declared
 //! (and the bounds of windows). They are recognised by the schemas and functions they name.
 
+mod procedures;
+
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
@@ -14,6 +16,8 @@ use datafusion::logical_expr::{ColumnarValue, LogicalPlan, Volatility, create_ud
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Statement as SqlStatement, visit_expressions, visit_relations};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -26,8 +30,11 @@ use millpond_sql::ast::Kind;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::functions::{self, Function};
 use crate::session::Session;
 use crate::statement::{Rows, Tag};
+
+const PG_CATALOG: &str = "pg_catalog";
 
 /// Functions that only PostgreSQL's own session knows.
 const FUNCTIONS: &[&str] = &[
@@ -70,13 +77,14 @@ pub fn queries(message: &str) -> Option<Vec<CatalogQuery>> {
     if !lower.contains("pg_") && !lower.contains("information_schema") {
         return None;
     }
+    // What the library writes instead may name no catalog any more, and what it is written for may not parse without it.
+    let asked = Parser::parse_sql(&PostgreSqlDialect {}, message);
     let statements = PARSER.with(|parser| parser.parse(message)).ok()?;
-    let query = |statement: SqlStatement| {
-        let catalog = matches!(statement, SqlStatement::Query(_)) && asks_catalogs(&statement);
-        catalog.then(|| CatalogQuery { statement: Box::new(statement), parameters: Vec::new() })
-    };
-    let queries: Option<Vec<CatalogQuery>> = statements.into_iter().map(query).collect();
-    queries.filter(|queries| !queries.is_empty())
+    let all_ask = |statements: &[SqlStatement]| statements.iter().all(asks_catalogs);
+    if statements.is_empty() || !(asked.is_ok_and(|asked| all_ask(&asked)) || all_ask(&statements)) {
+        return None;
+    }
+    Some(statements.into_iter().map(|statement| CatalogQuery { statement: Box::new(statement), parameters: Vec::new() }).collect())
 }
 
 /// `SELECT version()` and its like: a query over nothing that calls one of PostgreSQL's functions.
@@ -98,11 +106,14 @@ fn asks_catalogs(statement: &SqlStatement) -> bool {
     let catalog = |name: &ObjectName| {
         let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(|part| part.value.to_ascii_lowercase()).collect();
         match parts.as_slice() {
-            [.., schema, _] => schema == "pg_catalog" || schema == "information_schema",
+            [.., schema, _] => schema == PG_CATALOG || schema == "information_schema",
             [name] => name.starts_with("pg_"),
             [] => false,
         }
     };
+    if !matches!(statement, SqlStatement::Query(_)) {
+        return false;
+    }
     visit_relations(statement, |name| if catalog(name) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }).is_break()
         || calls_function(statement)
 }
@@ -126,6 +137,7 @@ fn calls_function(statement: &SqlStatement) -> bool {
 #[derive(Default)]
 pub struct PgCatalog {
     current: Mutex<Option<(u64, SessionContext)>>,
+    functions: OnceLock<Vec<Function>>,
 }
 
 impl PgCatalog {
@@ -149,26 +161,32 @@ impl PgCatalog {
     }
 
     async fn plan(&self, session: &Session, query: &CatalogQuery) -> Result<(SessionContext, LogicalPlan)> {
-        let context = self.context(&session.engine().catalog())?;
+        let context = self.context(&session.engine().catalog()).await?;
         let statement = Parsed::Statement(query.statement.clone());
         let plan = context.state().statement_to_plan(statement).await?;
         Ok((context, plan))
     }
 
-    fn context(&self, catalog: &Snapshot) -> Result<SessionContext> {
-        let mut current = self.current.lock();
-        match &*current {
-            Some((version, context)) if *version == catalog.version => Ok(context.clone()),
-            _ => {
-                let context = context(catalog)?;
-                *current = Some((catalog.version, context.clone()));
-                Ok(context)
-            }
+    async fn context(&self, catalog: &Snapshot) -> Result<SessionContext> {
+        if let Some((version, context)) = &*self.current.lock()
+            && *version == catalog.version
+        {
+            return Ok(context.clone());
         }
+        let functions = match self.functions.get() {
+            Some(functions) => functions,
+            None => {
+                let list = functions::list()?;
+                self.functions.get_or_init(|| list)
+            }
+        };
+        let context = context(catalog, functions).await?;
+        *self.current.lock() = Some((catalog.version, context.clone()));
+        Ok(context)
     }
 }
 
-fn context(catalog: &Snapshot) -> Result<SessionContext> {
+async fn context(catalog: &Snapshot, functions: &[Function]) -> Result<SessionContext> {
     let config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
@@ -181,10 +199,11 @@ fn context(catalog: &Snapshot) -> Result<SessionContext> {
         let shown: Vec<_> = columns.fields().iter().filter(|field| !is_pseudo(field.name())).cloned().collect();
         public.register_table(source.name.clone(), Arc::new(EmptyTable::new(Arc::new(Schema::new(shown)))))?;
     }
-    let database = MemoryCatalogProvider::new();
+    let database = Arc::new(MemoryCatalogProvider::new());
     database.register_schema(SCHEMA, Arc::new(public))?;
-    context.register_catalog(CATALOG, Arc::new(database));
+    context.register_catalog(CATALOG, Arc::clone(&database) as Arc<dyn CatalogProvider>);
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| Error::from(*error))?;
+    procedures::register(&context, &*database, functions).await?;
     let version = format!("PostgreSQL {}", crate::wire::SERVER_VERSION);
     let version = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(version.as_str())));
     context.register_udf(create_udf("version", vec![], DataType::Utf8, Volatility::Stable, Arc::new(version)));

@@ -85,7 +85,7 @@ const DECLARED: &[Declared] = &[
     setting("max_identifier_length", Kind::Fixed, "63", "What clients may count on."),
     setting("server_encoding", Kind::Fixed, "UTF8", "Text is UTF-8."),
     setting("server_version", Kind::Fixed, crate::wire::SERVER_VERSION, "The PostgreSQL version whose protocol and catalogs are spoken."),
-    setting("server_version_num", Kind::Fixed, "160006", "The same as a number."),
+    setting("server_version_num", Kind::Fixed, "150013", "The same as a number."),
 ];
 
 /// The values of one session.

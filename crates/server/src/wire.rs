@@ -22,7 +22,7 @@ mod types;
 pub use connection::serve;
 
 /// What clients take the server for: the version decides which catalog queries psql sends.
-pub const SERVER_VERSION: &str = concat!("16.6 (Millpond ", env!("CARGO_PKG_VERSION"), ")");
+pub const SERVER_VERSION: &str = concat!("15.13 (Millpond ", env!("CARGO_PKG_VERSION"), ")");
 
 use std::fmt::Debug;
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::sql::parser::Statement;
@@ -122,8 +123,11 @@ impl Serving {
         } else {
             pull.logical.clone().replace_params_with_values(&ParamValues::from(parameters))?
         };
-        let plan = pull.state.create_physical_plan(&logical).await?;
-        if parameterless && pull.parameters.is_empty() {
+        // `now()` is the moment of this run.
+        let mut state = SessionState::clone(&pull.state);
+        state.mark_start_execution(Arc::clone(state.config_options()));
+        let plan = state.create_physical_plan(&logical).await?;
+        if parameterless && pull.parameters.is_empty() && !depends_on_time(&logical)? {
             *pull.physical.lock() = Some(Arc::clone(&plan));
         }
         Ok(plan)
@@ -150,6 +154,25 @@ impl Serving {
         contexts.push(Context { version: catalog.version, dialect, state: Arc::clone(&state) });
         Ok(state)
     }
+}
+
+/// Whether the plan's constants are those of one run.
+fn depends_on_time(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expression| {
+            expression.apply(|expression| {
+                if let Expr::ScalarFunction(call) = expression
+                    && call.func.signature().volatility == Volatility::Stable
+                {
+                    found = true;
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
 }
 
 /// Types by position; a gap in the numbers is a parameter nobody uses.

@@ -114,7 +114,8 @@ impl AsyncDB for Connection {
     }
 }
 
-async fn connect(address: &str) -> Result<Client, Error> {
+/// A session at `host:port`, as the tests' user.
+pub async fn connect(address: &str) -> Result<Client, Error> {
     let (host, port) = address.rsplit_once(':').ok_or_else(|| Error::Broken(format!("no port in {address}")))?;
     let port = port.parse().map_err(|_| Error::Broken(format!("no port in {address}")))?;
     let (client, connection) = tokio_postgres::Config::new()

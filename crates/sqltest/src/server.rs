@@ -55,8 +55,19 @@ impl Server {
 
     /// `kill -9`, and a new process over the same data.
     pub fn crash_and_restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.start_again()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> Result<()> {
         self.child.kill().context("kill the server")?;
         self.child.wait()?;
+        Ok(())
+    }
+
+    /// A new process over the data of the one that was killed.
+    pub fn start_again(&mut self) -> Result<()> {
         let (child, addresses) = spawn(&self.binary, self.directory.path(), &self.arguments)?;
         self.child = child;
         self.addresses = addresses;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arrow::array::{AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use millpond_executor::{Push, PushEvent};
 

@@ -5,6 +5,7 @@ use millpond_sql::ast::Show;
 
 use super::{Rows, Tag, table};
 use crate::error::Result;
+use crate::functions::{self, Kind};
 use crate::session::Session;
 
 pub fn show(session: &Session, what: Show) -> Result<Rows> {
@@ -60,14 +61,14 @@ fn topics(session: &Session) -> Result<arrow::array::RecordBatch> {
 }
 
 fn functions() -> Result<arrow::array::RecordBatch> {
-    use datafusion::functions_aggregate::all_default_aggregate_functions;
-    let state = millpond_planner::session_state(Vec::new()).map_err(|error| crate::error::Error::planned(error, 0))?;
-    let mut rows: Vec<(String, &str)> = state.scalar_functions().keys().map(|name| (name.clone(), "scalar")).collect();
-    rows.extend(state.aggregate_functions().keys().map(|name| (name.clone(), "aggregate")));
-    rows.extend(all_default_aggregate_functions().iter().map(|function| (function.name().to_string(), "aggregate")));
-    rows.sort();
-    rows.dedup();
-    table::of(["name", "kind"], rows.into_iter().map(|(name, kind)| [Some(name), Some(kind.to_string())]).collect())
+    let rows = functions::list()?.into_iter().map(|function| {
+        let kind = match function.kind {
+            Kind::Scalar => "scalar",
+            Kind::Aggregate => "aggregate",
+        };
+        [Some(function.name), Some(kind.to_string()), Some(function.arguments)]
+    });
+    table::of(["name", "kind", "arguments"], rows.collect())
 }
 
 fn properties(session: &Session) -> Result<arrow::array::RecordBatch> {

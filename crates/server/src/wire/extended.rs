@@ -321,6 +321,16 @@ fn check_counts(bind: &Bind, parameters: usize) -> Result<()> {
     Ok(())
 }
 
+/// The client reads the rows by what it was told of them when the statement was prepared.
+fn check_result(described: Option<&Schema>, actual: &SchemaRef) -> Result<()> {
+    let column = |field: &FieldRef| (field.name().clone(), pg_type(field));
+    let changed = described.is_some_and(|described| !described.fields().iter().map(column).eq(actual.fields().iter().map(column)));
+    if changed {
+        return Err(Error::new("0A000", "cached plan must not change result type").hint("Prepare the statement again."));
+    }
+    Ok(())
+}
+
 async fn execute<C: Client>(
     client: &mut C,
     session: &mut Session,
@@ -333,6 +343,7 @@ async fn execute<C: Client>(
     if matches!(*state, PortalExecutionState::Initial) {
         match begin(session, interrupt, portal).await? {
             Answer::Rows(rows) => {
+                check_result(portal.statement.statement.0.schema.as_deref(), &rows.schema)?;
                 let fields = encode::fields(&rows.schema, &Formats::Asked(portal.result_column_format.clone()))?;
                 let tag = rows.tag;
                 let mut response = QueryResponse::new(Arc::clone(&fields), encode::rows(fields, rows.batches));

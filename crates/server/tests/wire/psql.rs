@@ -35,8 +35,14 @@ async fn backslash_commands_show_what_was_declared() {
     assert!(out.contains("windowstart") && out.contains("windowend"), "{out}{error}");
     let (out, error) = psql(&server, &["\\l"]);
     assert!(out.contains("millpond"), "{out}{error}");
-    let (_, error) = psql(&server, &["\\df"]);
-    assert!(!error.contains("ERROR"), "{error}");
+    let (out, error) = psql(&server, &["\\df lcase"]);
+    assert!(out.contains("public|lcase|") && out.contains("|func"), "{out}{error}");
+    let (out, error) = psql(&server, &["\\df"]);
+    assert!(out.contains("topk") && !out.contains("pg_sleep"), "{out}{error}");
+    for command in ["\\dn", "\\di", "\\dv", "\\dT", "\\conninfo"] {
+        let (_, error) = psql(&server, &[command]);
+        assert!(!error.contains("ERROR"), "{command}: {error}");
+    }
     let (out, error) = psql(&server, &["SELECT version()", "SELECT current_database()"]);
     assert!(out.contains("Millpond") && out.contains("millpond"), "{out}{error}");
 }

@@ -1,0 +1,258 @@
+//! `kill -9` at random moments while clients write and queries run: nothing acknowledged is lost, nothing is counted twice, and every
+//! table is what DataFusion's batch engine makes of the same rows.
+//!
+//! The seed is printed; `MILLPOND_CRASH_SEED` repeats its choices and `MILLPOND_CRASHES` (10) says how often the server is killed. Which
+//! instruction a kill hits is up to the machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use futures::SinkExt;
+use millpond_sqltest::{Server, connect};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio_postgres::Client;
+
+/// `events` has no key, so a grouping goes through a repartition. A row is a function of its id ([`event`]).
+const SCHEMA: &str = "
+    CREATE STREAM events (id BIGINT, k BIGINT, v BIGINT, at TIMESTAMP) WITH (kafka_topic = 'events', partitions = 4, timestamp = 'at');
+    CREATE TABLE accounts (account BIGINT PRIMARY KEY, region VARCHAR, balance BIGINT) WITH (kafka_topic = 'accounts', partitions = 2);
+    CREATE TABLE places (k BIGINT PRIMARY KEY, place VARCHAR, since TIMESTAMP) WITH (kafka_topic = 'places', partitions = 4, timestamp = 'since');
+    CREATE TABLE counts AS SELECT k, COUNT(*) AS n, SUM(v) AS total, MAX(v) AS top FROM events
+        WINDOW TUMBLING (SIZE 10 SECONDS, GRACE PERIOD 1 HOUR) GROUP BY k;
+    CREATE TABLE visits AS SELECT k, COUNT(*) AS n, SUM(v) AS total FROM events
+        WINDOW SESSION (1 SECONDS, GRACE PERIOD 1 HOUR) GROUP BY k;
+    CREATE STREAM placed AS SELECT e.k AS k, e.id AS id, e.v AS v, p.place AS place FROM events e LEFT JOIN places p ON e.k = p.k;
+    CREATE TABLE by_region AS SELECT region, COUNT(*) AS n, SUM(balance) AS total FROM accounts GROUP BY region;
+    CREATE TABLE by_place AS SELECT place, COUNT(*) AS n, SUM(v) AS total FROM placed GROUP BY place;";
+
+/// What each table holds, and what a batch query over the same rows gives.
+const ORACLE: [(&str, &str, &str); 5] = [
+    (
+        "a windowed aggregate behind a repartition",
+        "SELECT k, CAST(windowstart AS TIMESTAMP) AS start, n, total, top FROM counts",
+        "SELECT k, date_bin(INTERVAL '10 seconds', at) AS start, count(*) AS n, sum(v) AS total, max(v) AS top FROM events
+         GROUP BY k, date_bin(INTERVAL '10 seconds', at)",
+    ),
+    (
+        "sessions",
+        "SELECT k, windowstart, windowend, n, total FROM visits",
+        "SELECT k, min(at) AS windowstart, max(at) AS windowend, count(*) AS n, sum(v) AS total FROM (
+             SELECT k, at, v, sum(starts) OVER (PARTITION BY k ORDER BY at ROWS UNBOUNDED PRECEDING) AS session FROM (
+                 SELECT k, at, v, CASE WHEN at - lag(at) OVER (PARTITION BY k ORDER BY at) <= INTERVAL '1 second' THEN 0 ELSE 1 END AS starts
+                 FROM events) AS gaps) AS numbered
+         GROUP BY k, session",
+    ),
+    (
+        "a join of a stream with a table",
+        "SELECT id, k, v, place FROM placed",
+        "SELECT e.id, e.k, e.v, p.place FROM events e LEFT JOIN places p ON e.k = p.k",
+    ),
+    (
+        "an aggregate of a table, with retraction",
+        "SELECT region, n, total FROM by_region",
+        "SELECT region, count(*) AS n, sum(balance) AS total FROM accounts GROUP BY region",
+    ),
+    (
+        "an aggregate of a joined stream, behind another query",
+        "SELECT place, n, total FROM by_place",
+        "SELECT p.place, count(*) AS n, sum(e.v) AS total FROM events e JOIN places p ON e.k = p.k GROUP BY p.place",
+    ),
+];
+
+const KEYS: i64 = 40;
+const PLACES: i64 = 30;
+const ACCOUNTS: i64 = 200;
+/// 2024-01-01.
+const FIRST_MS: i64 = 1_704_067_200_000;
+
+/// The row with this id: key, value and time (ms). A row each 20 ms of event time, up to 3 s out of order.
+fn event(id: i64) -> (i64, i64, i64) {
+    let mixed = (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+    ((mixed % KEYS as u64) as i64, (mixed / 64 % 1_000) as i64, FIRST_MS + id * 20 - (mixed / 65_536 % 3_000) as i64)
+}
+
+fn timestamp(ms: i64) -> String {
+    let (second, ms) = (ms.div_euclid(1_000) - FIRST_MS / 1_000, ms.rem_euclid(1_000));
+    // Before the first of January there are the three seconds of disorder only.
+    let (day, second) = if second < 0 { ("2023-12-31", second + 86_400) } else { ("2024-01-01", second) };
+    format!("{day} {:02}:{:02}:{:02}.{ms:03}", second / 3_600, second / 60 % 60, second % 60)
+}
+
+/// What clients were told is written. A batch is written whole or not at all, whatever the answer was.
+#[derive(Default)]
+struct Writes {
+    next: AtomicI64,
+    batches: Mutex<Vec<Batch>>,
+    stop: AtomicBool,
+}
+
+struct Batch {
+    ids: std::ops::Range<i64>,
+    acknowledged: bool,
+}
+
+impl Writes {
+    fn take(&self, rows: i64) -> std::ops::Range<i64> {
+        let from = self.next.fetch_add(rows, Ordering::Relaxed);
+        from..from + rows
+    }
+
+    fn answered(&self, ids: std::ops::Range<i64>, acknowledged: bool) {
+        self.batches.lock().push(Batch { ids, acknowledged });
+    }
+}
+
+#[test]
+fn kill_9_loses_nothing_and_counts_nothing_twice() -> Result<()> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seed = number("MILLPOND_CRASH_SEED").unwrap_or_else(rand::random);
+    let crashes = number("MILLPOND_CRASHES").unwrap_or(10);
+    eprintln!("MILLPOND_CRASH_SEED={seed}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(run(seed, crashes)).with_context(|| format!("MILLPOND_CRASH_SEED={seed}"))
+}
+
+async fn run(seed: u64, crashes: u64) -> Result<()> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut server = Server::start(&[])?;
+    let client = connect(&server.addresses().pg).await?;
+    client.batch_execute(SCHEMA).await?;
+    let places: Vec<String> = (0..PLACES).map(|k| format!("({k}, 'place {}', '2020-01-01')", k % 7)).collect();
+    client.batch_execute(&format!("INSERT INTO places (k, place, since) VALUES {}; FLUSH", places.join(", "))).await?;
+    drop(client);
+
+    let mut writes = Arc::new(Writes::default());
+    let mut slowest = Duration::ZERO;
+    for _ in 0..crashes {
+        writes.stop.store(false, Ordering::Relaxed);
+        let address = server.addresses().pg.clone();
+        let writers = [
+            tokio::spawn(copy(address.clone(), Arc::clone(&writes), random.random())),
+            tokio::spawn(transactions(address.clone(), Arc::clone(&writes), random.random())),
+            tokio::spawn(flushes(address)),
+        ];
+        tokio::time::sleep(Duration::from_millis(random.random_range(20..1_500))).await;
+        server.kill()?;
+        writes.stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            // They end when the server does: that they were cut off is the point.
+            let _ = writer.await?;
+        }
+        let started = Instant::now();
+        server.start_again()?;
+        let client = connect(&server.addresses().pg).await?;
+        client.query("SELECT count(*) FROM counts", &[]).await?;
+        slowest = slowest.max(started.elapsed());
+    }
+    let client = connect(&server.addresses().pg).await?;
+    client.batch_execute("FLUSH").await?;
+    eprintln!("{crashes} crashes, {} rows offered, first answer after at most {slowest:?}", writes.next.load(Ordering::Relaxed));
+    let writes = Arc::get_mut(&mut writes).context("a writer still runs")?;
+    check_stream(&client, writes.batches.get_mut()).await?;
+    for (what, table, batch) in ORACLE {
+        check_table(&client, what, table, batch).await.map_err(|error| error.context(server.log_tail()))?;
+    }
+    Ok(())
+}
+
+/// COPY in runs of some thousand rows.
+async fn copy(address: String, writes: Arc<Writes>, seed: u64) -> Result<()> {
+    let client = connect(&address).await?;
+    let mut random = StdRng::seed_from_u64(seed);
+    while !writes.stop.load(Ordering::Relaxed) {
+        let ids = writes.take(random.random_range(1..4_000));
+        let acknowledged = copy_rows(&client, ids.clone()).await.is_ok();
+        writes.answered(ids, acknowledged);
+    }
+    Ok(())
+}
+
+async fn copy_rows(client: &Client, ids: std::ops::Range<i64>) -> Result<()> {
+    let mut text = String::new();
+    for id in ids {
+        let (k, v, ms) = event(id);
+        text.push_str(&format!("{id},{k},{v},{}\n", timestamp(ms)));
+    }
+    let mut sink = Box::pin(client.copy_in::<_, Bytes>("COPY events FROM STDIN WITH (FORMAT csv)").await?);
+    sink.send(Bytes::from(text)).await?;
+    sink.as_mut().finish().await?;
+    Ok(())
+}
+
+/// A transaction over two sources at a time; accounts move between regions.
+async fn transactions(address: String, writes: Arc<Writes>, seed: u64) -> Result<()> {
+    let client = connect(&address).await?;
+    let mut random = StdRng::seed_from_u64(seed);
+    while !writes.stop.load(Ordering::Relaxed) {
+        let ids = writes.take(random.random_range(1..20));
+        let events: Vec<String> = ids
+            .clone()
+            .map(|id| {
+                let (k, v, ms) = event(id);
+                format!("({id}, {k}, {v}, '{}')", timestamp(ms))
+            })
+            .collect();
+        let accounts: Vec<String> = (0..5)
+            .map(|_| {
+                format!("({}, 'region {}', {})", random.random_range(0..ACCOUNTS), random.random_range(0..6), random.random_range(0..1_000))
+            })
+            .collect();
+        let statements = format!(
+            "BEGIN; INSERT INTO events (id, k, v, at) VALUES {}; INSERT INTO accounts (account, region, balance) VALUES {}; COMMIT",
+            events.join(", "),
+            accounts.join(", ")
+        );
+        let acknowledged = client.batch_execute(&statements).await.is_ok();
+        writes.answered(ids, acknowledged);
+        if random.random_range(0..4) == 0 {
+            // Cut off or not: the row is deleted from the table and from its aggregate, or from neither.
+            let _ = client.batch_execute(&format!("DELETE FROM accounts WHERE account = {}", random.random_range(0..ACCOUNTS))).await;
+        }
+    }
+    Ok(())
+}
+
+/// Commits at other moments than the interval's.
+async fn flushes(address: String) -> Result<()> {
+    let client = connect(&address).await?;
+    loop {
+        client.batch_execute("FLUSH").await?;
+    }
+}
+
+/// Every row as it was sent, once; every batch that was acknowledged, and of the others all or nothing.
+async fn check_stream(client: &Client, batches: &[Batch]) -> Result<()> {
+    let mut found = BTreeMap::new();
+    for row in client.query("SELECT id, k, v, CAST(at AS VARCHAR) FROM events", &[]).await? {
+        let (id, k, v): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        let (expected_k, expected_v, _) = event(id);
+        ensure!((k, v) == (expected_k, expected_v), "row {id} is not as it was sent: k {k}, v {v}");
+        ensure!(found.insert(id, ()).is_none(), "row {id} is there twice");
+    }
+    for batch in batches {
+        let there = found.range(batch.ids.clone()).count();
+        let whole = batch.ids.clone().count();
+        ensure!(!batch.acknowledged || there == whole, "{} of {whole} acknowledged rows from {} are gone", whole - there, batch.ids.start);
+        ensure!(there == whole || there == 0, "{there} of {whole} rows of one write are there, from {}", batch.ids.start);
+    }
+    ensure!(batches.iter().any(|batch| batch.acknowledged), "nothing was written");
+    Ok(())
+}
+
+async fn check_table(client: &Client, what: &str, table: &str, batch: &str) -> Result<()> {
+    let count = |sql: String| async move { anyhow::Ok(client.query_one(&sql, &[]).await.with_context(|| sql.clone())?.get::<_, i64>(0)) };
+    // EXCEPT drops duplicates: the number of rows must agree, too.
+    let (rows, expected) =
+        (count(format!("SELECT count(*) FROM ({table}) AS t")).await?, count(format!("SELECT count(*) FROM ({batch}) AS b")).await?);
+    ensure!(rows == expected, "{what}: {rows} rows instead of {expected}");
+    ensure!(rows > 0, "{what}: no rows");
+    let wrong = count(format!("SELECT count(*) FROM (({table}) EXCEPT ({batch})) AS d")).await?;
+    ensure!(wrong == 0, "{what}: {wrong} of {rows} rows are not those of the batch query");
+    Ok(())
+}
