@@ -33,6 +33,12 @@ impl Snapshot {
         self.queries.values().filter(|query| query.sink == source).map(|query| query.id.clone()).collect()
     }
 
+    /// Names of the other sources over the topic of `source`.
+    pub fn sharing_topic(&self, source: &Source) -> Vec<String> {
+        let shares = |other: &&Arc<Source>| other.topic == source.topic && other.name != source.name;
+        self.sources.values().filter(shares).map(|other| other.name.clone()).collect()
+    }
+
     /// The id the next INSERT INTO `target` SELECT gets.
     pub fn next_insert_id(&self, target: &str) -> String {
         (1..).map(|n| format!("insert_{n}_{target}")).find(|id| !self.queries.contains_key(id)).expect("numbers do not end")

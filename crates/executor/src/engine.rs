@@ -114,7 +114,9 @@ impl Engine {
             return Err(Error::ShuttingDown);
         }
         let before = self.catalog();
+        let (command, topology) = statements::fit_to_topic(&*runtime.storage.log, command, topology)?;
         let after = Arc::new(before.apply(&command)?);
+        statements::check(&before, &command)?;
         let topology = statements::topology(&command, topology, &after)?;
         statements::prepare(runtime, &command, topology.as_ref())?;
         self.inner.commands.append(&command, runtime.now_ms())?;
@@ -122,7 +124,8 @@ impl Engine {
         statements::carry_out(runtime, &before, &after, &command, topology)
     }
 
-    /// Waits until everything written before is committed in every table. Paused queries are left out; a failed one is an error.
+    /// Waits until everything written before is committed in every table. Paused queries are left out. So are failed ones
+    /// and what reads their outputs, and the error at the end names them.
     pub fn flush(&self) -> Result<()> {
         flush::flush(&self.inner.runtime)
     }

@@ -21,15 +21,12 @@ pub enum Error {
     /// The commands topic holds something this version cannot read.
     #[error("the command log cannot be read: {0}")]
     Commands(String),
-    /// A topic that exists does not fit what is declared.
-    #[error("topic \"{topic}\" has {existing} partitions already, not {wanted}")]
-    Partitions { topic: String, existing: u32, wanted: u32 },
     /// Rows that cannot be written.
     #[error("cannot write to \"{source_name}\": {reason}")]
     Rows { source_name: String, reason: String },
-    /// `FLUSH` waits for a query that has failed.
-    #[error("query \"{query}\" is {state} and will not catch up: {reason}")]
-    NotRunning { query: String, state: String, reason: String },
+    /// `FLUSH` waited for everything but these.
+    #[error("{}", told(failed))]
+    NotRunning { failed: Vec<FailedQuery> },
     /// The system has no thread for a worker.
     #[error("a worker cannot be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -37,12 +34,20 @@ pub enum Error {
     ShuttingDown,
 }
 
+/// A query that has failed and that FLUSH did not wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedQuery {
+    pub query: String,
+    /// The declared table that it keeps readable: the query is an internal one, which users cannot stop.
+    pub table: Option<String>,
+    pub reason: String,
+}
+
 impl Error {
     pub fn sqlstate(&self) -> &'static str {
         match self {
             Error::Catalog(error) => error.sqlstate(),
             Error::Plan(error) => error.sqlstate,
-            Error::Partitions { .. } => "42P16",
             Error::Rows { .. } => "22000",
             Error::Format(_) | Error::Arrow(_) => "22000",
             Error::NotRunning { .. } => "55000",
@@ -57,11 +62,50 @@ impl Error {
         match self {
             Error::Catalog(error) => error.hint(),
             Error::Plan(error) => error.hint.clone(),
-            Error::Partitions { existing, .. } => Some(format!("Write partitions = {existing}, or name another topic.")),
-            Error::NotRunning { query, .. } => {
-                Some(format!("See millpond.queries and millpond.processing_log; TERMINATE {query}; or PAUSE {query}; lets FLUSH pass."))
-            }
+            Error::NotRunning { failed } => Some(way_out(failed)),
             _ => None,
         }
+    }
+}
+
+fn told(failed: &[FailedQuery]) -> String {
+    let one = |failed: &FailedQuery| {
+        let what = match &failed.table {
+            Some(table) => format!("table \"{table}\""),
+            None => format!("query \"{}\"", failed.query),
+        };
+        format!("{what} has failed and will not catch up: {}", failed.reason)
+    };
+    failed.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn way_out(failed: &[FailedQuery]) -> String {
+    let one = |failed: &FailedQuery| match &failed.table {
+        Some(table) => format!("DROP TABLE {table};"),
+        None => format!("PAUSE {query}; or TERMINATE {query};", query = failed.query),
+    };
+    let ways: Vec<String> = failed.iter().map(one).collect();
+    format!("See millpond.queries and millpond.processing_log. FLUSH passes after {}", ways.join(" and "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_table_is_to_be_dropped_and_a_failed_query_to_be_stopped() {
+        let of = |query: &str, table: Option<&str>| FailedQuery {
+            query: query.to_owned(),
+            table: table.map(str::to_owned),
+            reason: "no room".to_owned(),
+        };
+        let error = Error::NotRunning { failed: vec![of("materialize_t", Some("t")), of("csas_s", None)] };
+        assert_eq!(
+            error.to_string(),
+            "table \"t\" has failed and will not catch up: no room; query \"csas_s\" has failed and will not catch up: no room"
+        );
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("DROP TABLE t;") && hint.contains("TERMINATE csas_s;"), "{hint}");
+        assert!(!hint.contains("materialize"), "{hint}");
     }
 }

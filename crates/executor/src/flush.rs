@@ -1,18 +1,19 @@
 //! FLUSH: waits until everything written before it is committed in every table.
 //!
 //! Stages (a query's sub-topologies) are waited for in the order data passes them. What a stage must have committed is where its inputs
-//! end once the stages that write them are through; topics that only users write count as they were when the flush began.
+//! end once the stages that write them are through; topics that only users write count as they were when the flush began. Failed queries,
+//! and stages that read what those write, are not waited for: the error says so once all others are through.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use millpond_log::{Log, TopicPartition};
 
 use crate::progress::TaskProgress;
-use crate::query::{RunningQuery, State, input_topic, output_topic};
+use crate::query::{Purpose, RunningQuery, State, input_topic, output_topic};
 use crate::runtime::Runtime;
-use crate::{Error, Result};
+use crate::{Error, FailedQuery, Result};
 
 /// Workers commit at once while it is held.
 struct Hurry<'a>(&'a Runtime);
@@ -41,41 +42,80 @@ struct Stage {
 
 pub(crate) fn flush(runtime: &Runtime) -> Result<()> {
     let queries: Vec<_> = runtime.all_queries().into_iter().filter(|query| query.push_queue().is_none()).collect();
+    let mut left_out = LeftOut::default();
     for query in &queries {
-        refuse_failed(query)?;
+        left_out.take_failed(query);
     }
-    let stages = in_order(queries.iter().flat_map(stages_of).collect());
+    // Their topics may be gone: that may be why they failed.
+    let stages: Vec<Stage> =
+        in_order(queries.iter().flat_map(stages_of).collect()).into_iter().filter(|stage| !left_out.takes(stage)).collect();
     let mut goals = Goals::at_start(&*runtime.storage.log, &stages)?;
     let _hurry = Hurry::new(runtime);
     for stage in &stages {
-        loop {
-            if runtime.is_stopping() {
-                return Err(Error::ShuttingDown);
-            }
-            let seen = runtime.changed.current();
-            match stage.query.state() {
-                State::Failed => refuse_failed(&stage.query)?,
-                State::Paused | State::Terminated => break,
-                State::Created | State::Starting | State::Running => {}
-            }
-            if goals.reached_by(stage)? {
-                break;
-            }
-            runtime.changed.wait(seen, None);
+        // A query that is started again before it is looked at is waited for again.
+        while !left_out.takes(stage) && !wait_for(runtime, stage, &mut goals)? {
+            left_out.take_failed(&stage.query);
         }
     }
-    Ok(())
+    left_out.into_result()
 }
 
-fn refuse_failed(query: &RunningQuery) -> Result<()> {
-    query.with_lifecycle(|lifecycle| match lifecycle.state {
-        State::Failed => Err(Error::NotRunning {
-            query: query.id.clone(),
-            state: "failed".to_owned(),
-            reason: lifecycle.reason.clone().unwrap_or_default(),
-        }),
-        _ => Ok(()),
-    })
+/// Whether the stage has committed what it was to commit; false when its query has failed instead. A paused query is not waited for.
+fn wait_for(runtime: &Runtime, stage: &Stage, goals: &mut Goals<'_>) -> Result<bool> {
+    loop {
+        if runtime.is_stopping() {
+            return Err(Error::ShuttingDown);
+        }
+        let seen = runtime.changed.current();
+        match stage.query.state() {
+            State::Failed => return Ok(false),
+            State::Paused | State::Terminated => return Ok(true),
+            State::Created | State::Starting | State::Running => {}
+        }
+        if goals.reached_by(stage)? {
+            return Ok(true);
+        }
+        runtime.changed.wait(seen, None);
+    }
+}
+
+/// What is not waited for.
+#[derive(Debug, Default)]
+struct LeftOut {
+    failed: Vec<FailedQuery>,
+    /// Topics that do not get all that is due to them.
+    topics: HashSet<String>,
+}
+
+impl LeftOut {
+    /// Takes the query if it has failed. One that is tried again in the meantime stays taken.
+    fn take_failed(&mut self, query: &RunningQuery) {
+        let Some(reason) = query.with_lifecycle(|lifecycle| match lifecycle.state {
+            State::Failed => Some(lifecycle.reason.clone().unwrap_or_default()),
+            _ => None,
+        }) else {
+            return;
+        };
+        let table = match &query.purpose {
+            Purpose::Materialize(table) => Some(table.clone()),
+            Purpose::Persistent | Purpose::Push(_) => None,
+        };
+        self.failed.push(FailedQuery { query: query.id.clone(), table, reason });
+    }
+
+    /// Whether the stage is left out: it belongs to a failed query, or it reads what another such stage writes.
+    fn takes(&mut self, stage: &Stage) -> bool {
+        let takes =
+            self.failed.iter().any(|failed| failed.query == stage.query.id) || stage.inputs.iter().any(|topic| self.topics.contains(topic));
+        if takes {
+            self.topics.extend(stage.outputs.iter().cloned());
+        }
+        takes
+    }
+
+    fn into_result(self) -> Result<()> {
+        if self.failed.is_empty() { Ok(()) } else { Err(Error::NotRunning { failed: self.failed }) }
+    }
 }
 
 /// Where each partition must have been read to.
@@ -175,7 +215,6 @@ fn in_order(stages: Vec<Stage>) -> Vec<Stage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::Purpose;
 
     fn stage(name: &str, inputs: &[&str], outputs: &[&str]) -> Stage {
         let owned = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
@@ -195,6 +234,18 @@ mod tests {
     fn writers_come_before_readers() {
         let stages = vec![stage("c", &["b"], &["c"]), stage("join", &["a", "c"], &["j"]), stage("b", &["a"], &["b"])];
         assert_eq!(names(stages), ["b", "c", "join"]);
+    }
+
+    #[test]
+    fn what_failed_queries_feed_is_left_out_and_nothing_else() {
+        let stages =
+            [stage("bad", &["a"], &["b"]), stage("good", &["a"], &["c"]), stage("fed", &["b", "c"], &["d"]), stage("last", &["d"], &[])];
+        let mut left_out = LeftOut::default();
+        left_out.take_failed(&stages[0].query);
+        let taken: Vec<bool> = stages.iter().map(|stage| left_out.takes(stage)).collect();
+        assert_eq!(taken, [true, false, true, true]);
+        let Err(Error::NotRunning { failed }) = left_out.into_result() else { panic!("a failed query is an error") };
+        assert_eq!(failed.iter().map(|failed| failed.query.as_str()).collect::<Vec<_>>(), ["bad"]);
     }
 
     #[test]

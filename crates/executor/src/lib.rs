@@ -37,7 +37,7 @@ pub use append::SourceWrite;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use engine::{Engine, Storage};
-pub use error::{Error, Result};
+pub use error::{Error, FailedQuery, Result};
 pub use processing_log::{LineKind, LogLine};
 pub use push::{Push, PushEvent};
 pub use status::{QueryState, QueryStatus, TaskStatus};

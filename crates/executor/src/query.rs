@@ -130,7 +130,7 @@ impl RunningQuery {
         }
     }
 
-    /// One that cannot run until it is replaced or dropped.
+    /// One that cannot run until it plans again or is dropped.
     pub fn unplannable(id: &str, purpose: Purpose, sink: &str, sql: &str, reason: String) -> RunningQuery {
         let lifecycle = Lifecycle { state: State::Failed, reason: Some(reason), failures: 1, ..Lifecycle::new() };
         RunningQuery {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use millpond_catalog::{Command, Query, QueryState, Snapshot, Source, SourceKind};
 use millpond_log::Log;
+use millpond_sql::ast::Kind;
 use millpond_streams::Topology;
 
 use crate::processing_log::{LineKind, LogLine};
@@ -16,6 +17,45 @@ use crate::query::{Purpose, RunningQuery};
 use crate::runtime::Runtime;
 use crate::worker::guarded;
 use crate::{Result, launch, topics};
+
+/// The command with as many partitions as the source's topic has, when there is one already and the statement gives no number. A topology
+/// for another number is void: the query is to be planned anew.
+pub(crate) fn fit_to_topic(log: &dyn Log, mut command: Command, topology: Option<Topology>) -> Result<(Command, Option<Topology>)> {
+    let (Command::Create { source, .. } | Command::CreateAs { source, .. }) = &mut command else { return Ok((command, topology)) };
+    match topics::partitions(log, &source.topic)? {
+        Some(existing) if existing != source.partitions => {
+            if gives_partitions(source)? {
+                let (topic, wanted) = (source.topic.clone(), source.partitions);
+                return Err(millpond_catalog::Error::Partitions { topic, existing, wanted }.into());
+            }
+            source.partitions = existing;
+            Ok((command, None))
+        }
+        _ => Ok((command, topology)),
+    }
+}
+
+/// Whether the statement that made the source has PARTITIONS in its WITH clause.
+fn gives_partitions(source: &Source) -> Result<bool> {
+    let statements = millpond_sql::parse(&source.sql, source.dialect).map_err(millpond_planner::Error::from)?;
+    let properties = statements.first().and_then(|statement| match &statement.kind {
+        Kind::CreateSource(create) => Some(&create.properties),
+        Kind::CreateAs(create) => Some(&create.properties),
+        _ => None,
+    });
+    Ok(properties.is_some_and(|properties| properties.iter().any(|property| property.name == "partitions")))
+}
+
+/// What the catalog alone does not refuse: a topic is not deleted under another source.
+pub(crate) fn check(before: &Snapshot, command: &Command) -> Result<()> {
+    let Command::Drop { name, delete_topic: true } = command else { return Ok(()) };
+    let source = before.source(name)?;
+    let sources = before.sharing_topic(source);
+    if sources.is_empty() {
+        return Ok(());
+    }
+    Err(millpond_catalog::Error::TopicInUse { topic: source.topic.clone(), sources }.into())
+}
 
 /// The topology of the query that the command starts.
 pub(crate) fn topology(command: &Command, given: Option<Topology>, after: &Snapshot) -> Result<Option<Topology>> {
@@ -208,8 +248,7 @@ fn clean_up_dropped(runtime: &Runtime, after: &Snapshot, source: &Source, gone: 
     }
     clean_up_query(runtime, after, &materialize_id(&source.name))?;
     runtime.storage.state.drop_store(&table_store(&source.name))?;
-    let shared = after.sources.values().any(|other| other.topic == source.topic);
-    if delete_topic && !shared { topics::delete(&*runtime.storage.log, &source.topic) } else { Ok(()) }
+    if delete_topic { topics::delete(&*runtime.storage.log, &source.topic) } else { Ok(()) }
 }
 
 /// The query's stores (positions and counters among them) and repartition topics.

@@ -5,7 +5,7 @@ use millpond_log::{Cleanup, Log, TopicConfig};
 use millpond_streams::Topology;
 use millpond_streams::topology::OperatorSpec;
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// Where `ON ERROR dead_letter` keeps raw records.
 pub(crate) fn dead_letters(service_id: &str) -> String {
@@ -18,6 +18,15 @@ const DEAD_LETTERS_RETENTION_MS: i64 = 10 * 86_400_000;
 pub(crate) fn create_dead_letters(log: &dyn Log, service_id: &str) -> Result<()> {
     let cleanup = Cleanup::Delete { retention_ms: Some(DEAD_LETTERS_RETENTION_MS), retention_bytes: None };
     ensure(log, &dead_letters(service_id), &TopicConfig { partitions: 1, cleanup, key_columns: Vec::new() })
+}
+
+/// How many partitions a topic has; `None` when there is none of that name.
+pub(crate) fn partitions(log: &dyn Log, topic: &str) -> Result<Option<u32>> {
+    match log.topic(topic) {
+        Ok(info) => Ok(Some(info.config.partitions)),
+        Err(millpond_log::Error::UnknownTopic(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A source's topic, unless it is there already.
@@ -77,7 +86,7 @@ fn ensure(log: &dyn Log, topic: &str, config: &TopicConfig) -> Result<()> {
             if existing == config.partitions {
                 return Ok(());
             }
-            Err(Error::Partitions { topic: topic.to_owned(), existing, wanted: config.partitions })
+            Err(millpond_catalog::Error::Partitions { topic: topic.to_owned(), existing, wanted: config.partitions }.into())
         }
         Err(error) => Err(error.into()),
     }

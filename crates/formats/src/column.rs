@@ -10,6 +10,8 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// Why a record cannot be read, for the processing log.
 pub(crate) type Reason = String;
@@ -129,6 +131,17 @@ impl Column {
             return Err(format!("{} does not hold bytes", self.data_type));
         };
         bytes.extend_from_slice(value);
+        push_offset(offsets, bytes.len())?;
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
+    /// A BYTES value from its base64. What a bad one leaves behind goes with the record, by [`Column::truncate`].
+    pub(crate) fn append_base64(&mut self, text: &str) -> Result<(), Reason> {
+        let Values::Bytes { offsets, bytes } = &mut self.values else {
+            return Err(format!("{} does not hold bytes", self.data_type));
+        };
+        STANDARD.decode_vec(text, bytes).map_err(|error| format!("not base64: {error}"))?;
         push_offset(offsets, bytes.len())?;
         self.nulls.append_non_null();
         Ok(())

@@ -1,7 +1,7 @@
 //! Bytes to columns.
 
 use arrow::array::{Array, ArrayRef, BinaryArray};
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{DataType, FieldRef};
 
 use crate::column::{Column, Names, Reason};
 use crate::{Error, Format, Options, Result, delimited, json, kafka};
@@ -10,10 +10,12 @@ use crate::{Error, Format, Options, Result, delimited, json, kafka};
 pub struct Decoder {
     reader: Reader,
     names: Vec<String>,
-    /// For each field of the side the column it fills, if it is wanted.
+    /// For each field of the side the column it fills. `None`: the field is not wanted, and every value of the format will do for it.
     slots: Vec<Option<usize>>,
-    /// Empty columns, each wanted field once.
+    /// Empty columns: each wanted field once, then those that are only checked.
     columns: Vec<Column>,
+    /// How many of `columns` are wanted.
+    kept: usize,
     /// For each wanted column the one of `columns` that it is.
     output: Vec<usize>,
 }
@@ -38,8 +40,8 @@ pub struct Decoded {
 }
 
 impl Decoder {
-    /// `fields` are all columns of the side, `wanted` the indexes of those to be read. Fields that are not wanted are skipped, so what
-    /// is wrong with them is seen only if it is the form of the whole record.
+    /// `fields` are all columns of the side, `wanted` the indexes of those to be read. Fields that are not wanted are checked all the
+    /// same: whether a record can be read does not depend on what is read of it.
     pub fn new(format: &Format, fields: Vec<FieldRef>, wanted: Vec<usize>, options: Options) -> Result<Decoder> {
         format.check(&fields)?;
         let reader = match format {
@@ -58,22 +60,25 @@ impl Decoder {
             let field = fields.get(index).ok_or(Error::Wanted { index, columns: fields.len() })?;
             if slots[index].is_none() {
                 slots[index] = Some(columns.len());
-                columns.push(Column::new(field.data_type(), true, 0).ok_or_else(|| Error::Type {
-                    format: format.name(),
-                    column: field.name().clone(),
-                    data_type: field.data_type().to_string(),
-                    holds: "SQL's types",
-                })?);
+                columns.push(column(format, field)?);
             }
             output.extend(slots[index]);
         }
+        let kept = columns.len();
+        for (slot, field) in slots.iter_mut().zip(&fields) {
+            if slot.is_none() && !takes_everything(format, field.data_type()) {
+                *slot = Some(columns.len());
+                columns.push(column(format, field)?);
+            }
+        }
         let names = fields.iter().map(|field| field.name().clone()).collect();
-        Ok(Decoder { reader, names, slots, columns, output })
+        Ok(Decoder { reader, names, slots, columns, kept, output })
     }
 
     /// One row for each record. A null record gives nulls and is no error; one bad field fails its record.
     pub fn decode(&self, bytes: &BinaryArray) -> Decoded {
-        let mut columns: Vec<Column> = self.columns.iter().map(|column| column.fresh(bytes.len())).collect();
+        let capacity = |index: usize| if index < self.kept { bytes.len() } else { 1 };
+        let mut columns: Vec<Column> = self.columns.iter().enumerate().map(|(index, column)| column.fresh(capacity(index))).collect();
         let mut errors = Vec::new();
         for row in 0..bytes.len() {
             if bytes.is_null(row) {
@@ -85,7 +90,10 @@ impl Decoder {
                 }
                 errors.push((row, reason));
             }
+            // What was only checked leaves nothing behind but its room, which the next record uses again.
+            columns[self.kept..].iter_mut().for_each(|column| column.truncate(0));
         }
+        columns.truncate(self.kept);
         let columns: Vec<ArrayRef> = columns.into_iter().map(Column::finish).collect();
         Decoded { columns: self.output.iter().map(|slot| ArrayRef::clone(&columns[*slot])).collect(), errors }
     }
@@ -104,6 +112,20 @@ impl Decoder {
             },
         }
     }
+}
+
+fn column(format: &Format, field: &FieldRef) -> Result<Column> {
+    Column::new(field.data_type(), true, 0).ok_or_else(|| Error::Type {
+        format: format.name(),
+        column: field.name().clone(),
+        data_type: field.data_type().to_string(),
+        holds: "SQL's types",
+    })
+}
+
+/// Whether no field of the type can be wrong in a record that is sound as a whole.
+fn takes_everything(format: &Format, data_type: &DataType) -> bool {
+    matches!(format, Format::Json | Format::Delimited { .. }) && *data_type == DataType::Utf8
 }
 
 impl std::fmt::Debug for Decoder {

@@ -5,9 +5,6 @@
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::column::{Column, Reason, Values};
 use crate::json::Cells;
 use crate::{decimal, double};
@@ -95,10 +92,7 @@ fn read_field(field: Field<'_>, column: &mut Column) -> Result<(), Reason> {
             values.push(value.map_err(|_| wrong(&format!("DECIMAL({precision}, {scale})")))?);
         }
         Values::Varchar { .. } => return column.append_bytes(text.as_bytes()),
-        Values::Bytes { .. } => {
-            let bytes = STANDARD.decode(text).map_err(|error| format!("not base64: {error}"))?;
-            return column.append_bytes(&bytes);
-        }
+        Values::Bytes { .. } => return column.append_base64(text),
         Values::Date(values) => values.push(text.parse().map_err(|_| wrong("number of days"))?),
         Values::Time(values) => {
             let ms = text.parse().ok().filter(|ms| (0..86_400_000).contains(ms));

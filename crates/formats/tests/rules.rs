@@ -145,6 +145,44 @@ fn one_bad_field_fails_its_record_only() {
 }
 
 #[test]
+fn what_is_not_read_is_checked_all_the_same() {
+    let types = [
+        DataType::Int32,
+        DataType::Boolean,
+        DataType::Utf8,
+        DataType::Binary,
+        DataType::Struct(Fields::from(vec![Field::new("x", DataType::Int32, true)])),
+    ];
+    let fields: Vec<FieldRef> = ["a", "bb", "t", "d", "s"].into_iter().zip(types).map(|(name, data_type)| field(name, data_type)).collect();
+    let json = [
+        r#"{"a": 1, "bb": "x"}"#,
+        r#"{"a": 2, "bb": true, "t": {"any": ["\u00e9"]}, "d": "AQI=", "s": {"x": 1}, "s": {"x": 2}}"#,
+        r#"{"a": 3, "d": "AQI"}"#,
+        r#"{"a": 4, "s": {"x": [1]}}"#,
+        r#"{"a": 5, "t": 1, "s": {}, "s": null}"#,
+        r#"{"a": 6, "undeclared": {"x": "y"}}"#,
+    ];
+    let delimited = ["1,x,,", "2,true,any,AQI=", "3,,,AQI", "4,,,*", "5,false,\"\",", "6,,,"];
+    let cases = [(Format::Json, fields.clone(), json, Options::VALUE), (DELIMITED, fields[..4].to_vec(), delimited, Options::VALUE)];
+    for (format, fields, records, options) in cases {
+        let bytes = BinaryArray::from_iter_values(records);
+        let whole = Decoder::new(&format, fields.clone(), (0..fields.len()).collect(), options).unwrap().decode(&bytes);
+        assert_eq!(whole.errors.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [0, 2, 3]);
+        for wanted in [vec![], vec![0], vec![2, 0], vec![3]] {
+            let decoded = Decoder::new(&format, fields.clone(), wanted.clone(), options).unwrap().decode(&bytes);
+            assert_eq!(decoded.errors, whole.errors, "{format:?} {wanted:?}");
+            for (column, index) in decoded.columns.iter().zip(&wanted) {
+                assert_eq!(column, &whole.columns[*index], "{format:?} {wanted:?}");
+            }
+        }
+    }
+    for (format, record) in [(Format::Json, "x"), (Format::Kafka, "123")] {
+        let decoder = Decoder::new(&format, vec![field("a", DataType::Int32)], vec![], Options::KEY).unwrap();
+        assert_eq!(decoder.decode(&BinaryArray::from_iter_values([record])).errors.len(), 1, "{format:?}");
+    }
+}
+
+#[test]
 fn json_is_written_whole_and_in_order() {
     let fields = vec![field("ID", DataType::Int32), field("d\"q", DataType::Float64), field("t", DataType::Utf8)];
     let columns: [ArrayRef; 3] = [

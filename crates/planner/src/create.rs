@@ -1,11 +1,13 @@
 //! `CREATE STREAM|TABLE name (columns) WITH (…)` → a source.
 
+use arrow::datatypes::FieldRef;
 use millpond_catalog::properties::{Place, Properties};
 use millpond_catalog::{Column, Command, Format, Snapshot, Source, SourceKind, TimestampColumn};
 use millpond_sql::ast::{CreateSource, KeyMark};
 use millpond_sql::{Dialect, SqlType, ast};
 
-use crate::schema::{ROWOFFSET, ROWPARTITION, ROWTIME, WINDOWEND, WINDOWSTART};
+use crate::replace::{check_declaration, check_readers};
+use crate::schema::{ROWOFFSET, ROWPARTITION, ROWTIME, WINDOWEND, WINDOWSTART, layout};
 use crate::{Error, Result, Settings};
 
 /// The command that declares what `statement` says; `text` is the statement's text.
@@ -42,8 +44,12 @@ pub fn create_source(statement: &CreateSource, text: &str, snapshot: &Snapshot, 
         sql: text.to_string(),
     };
     validate(&source)?;
+    if statement.or_replace {
+        check_declaration(&source, snapshot)?;
+    }
     let command = Command::Create { source, or_replace: statement.or_replace };
-    snapshot.apply(&command)?;
+    let after = snapshot.apply(&command)?;
+    check_readers(&statement.name, snapshot, &after)?;
     Ok(command)
 }
 
@@ -81,7 +87,8 @@ fn formats(properties: &Properties, keys: usize) -> (Format, Format) {
     }
 }
 
-fn topic_partitions(snapshot: &Snapshot, topic: &str) -> Option<u32> {
+/// How many partitions a topic has, as far as the catalog knows: a topic that no source is over any more may be there, too.
+pub(crate) fn topic_partitions(snapshot: &Snapshot, topic: &str) -> Option<u32> {
     snapshot.sources.values().find(|source| source.topic == topic).map(|source| source.partitions)
 }
 
@@ -145,6 +152,7 @@ pub(crate) fn validate(source: &Source) -> Result<()> {
     if source.key_format == Format::None && keys > 0 {
         return invalid("the NONE format cannot hold key columns".to_string(), "Give another KEY_FORMAT.");
     }
+    check_formats(source)?;
     if source.window.is_some() && keys == 0 {
         return invalid("a windowed source needs a key column".to_string(), "Mark a column with KEY.");
     }
@@ -152,6 +160,31 @@ pub(crate) fn validate(source: &Source) -> Result<()> {
         Some(timestamp) => timestamp_column(source, timestamp),
         None => Ok(()),
     }
+}
+
+/// A format that cannot hold a column would fail at each record.
+fn check_formats(source: &Source) -> Result<()> {
+    let layout = layout(source);
+    let (key, value) = layout.columns.split_at(layout.key_columns);
+    check_format("KEY_FORMAT", &layout.key_format, key, source)?;
+    check_format("VALUE_FORMAT", &layout.value_format, value, source)
+}
+
+fn check_format(property: &str, format: &millpond_formats::Format, fields: &[FieldRef], source: &Source) -> Result<()> {
+    let Err(error) = format.check(fields) else { return Ok(()) };
+    let message = match &error {
+        millpond_formats::Error::Type { column, holds, .. } => {
+            let sql_type = source.column(column).map(|column| column.sql_type.to_string()).unwrap_or_default();
+            let format = format.name().to_uppercase();
+            format!("the {format} format cannot hold column \"{column}\" of type {sql_type}: it holds {holds}")
+        }
+        other => other.to_string(),
+    };
+    let hint = match millpond_formats::Format::Json.check(fields) {
+        Ok(()) => format!("Give {property} = 'json'."),
+        Err(_) => "Give FORMAT = 'native'.".to_string(),
+    };
+    Err(Error::new("42P16", message).hint(hint))
 }
 
 fn timestamp_column(source: &Source, timestamp: &TimestampColumn) -> Result<()> {

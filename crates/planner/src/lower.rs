@@ -284,7 +284,7 @@ fn column_expression(schema: &Schema, index: usize) -> Arc<dyn PhysicalExpr> {
     Arc::new(Column::new(schema.field(index).name(), index))
 }
 
-fn column_index(expression: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+pub(crate) fn column_index(expression: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     expression.downcast_ref::<Column>().map(Column::index)
 }
 

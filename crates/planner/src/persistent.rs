@@ -9,9 +9,10 @@ use millpond_sql::ast::{self, CreateAs, InsertSelect, Kind, WindowKind};
 use millpond_streams::topology::{self, Emit, OperatorSpec, SinkSpec, SourceColumn, SubTopology, Topology, WindowSpec};
 
 use crate::bind::{Bound, bind};
-use crate::create::{properties, source_kind, validate};
+use crate::create::{properties, source_kind, topic_partitions, validate};
 use crate::lower::scan::source_spec;
 use crate::lower::{Flow, Lowering, canonical};
+use crate::replace::{check_query, check_readers};
 use crate::rewrite::{self, Rewritten};
 use crate::schema::{layout, timestamp_column};
 use crate::{Error, Result, Settings};
@@ -35,8 +36,12 @@ pub fn create_as(statement: &CreateAs, text: &str, snapshot: &Snapshot, settings
     let source = sink_source(statement, text, kind, &properties, &plan, snapshot, &settings)?;
     let query = catalog_query(id, text, &plan.rewritten, &source.name, &settings);
     let topology = plan.into_topology(&query.id, &source, snapshot, &settings, None)?;
+    if statement.or_replace {
+        check_query(&source, &query.id, &topology, snapshot)?;
+    }
     let command = Command::CreateAs { source, query, or_replace: statement.or_replace };
-    snapshot.apply(&command)?;
+    let after = snapshot.apply(&command)?;
+    check_readers(&statement.name, snapshot, &after)?;
     Ok(Persistent { command, topology })
 }
 
@@ -147,6 +152,7 @@ struct Plan {
     /// RETENTION, when it is given: how long the result's windows are kept.
     retention_ms: Option<i64>,
     emit: Option<ast::Emit>,
+    partition_by: bool,
 }
 
 impl Plan {
@@ -164,7 +170,7 @@ impl Plan {
             return Err(Error::new("42601", "EMIT FINAL needs a WINDOW").hint("Use EMIT CHANGES, or add a WINDOW clause."));
         }
         let retention_ms = query.window.as_ref().and_then(|window| window.retention_ms);
-        Ok(Plan { rewritten, bound, window, retention_ms, emit: query.emit })
+        Ok(Plan { rewritten, bound, window, retention_ms, emit: query.emit, partition_by: query.partition_by.is_some() })
     }
 
     /// The visible columns: name and type as they are stored.
@@ -216,6 +222,10 @@ impl Plan {
         }
         let flow = lowering.lower(&self.bound.plan)?;
         check_kind(&flow, sink)?;
+        if self.partition_by && flow.kind == SourceKind::Table {
+            return Err(Error::unsupported("PARTITION BY cannot give a table another key")
+                .hint("Use GROUP BY: it gives a table that has what is grouped as its key."));
+        }
         let layout = layout(sink);
         let order = match order {
             Some(order) => order,
@@ -316,12 +326,13 @@ fn sink_source(
     if kind == SourceKind::Table && keys.is_empty() {
         return Err(Error::new("42P16", "a table needs a key").hint("Add GROUP BY, or use CREATE STREAM."));
     }
+    let topic = properties.topic.clone().unwrap_or_else(|| statement.name.clone());
     let source = Source {
         kind,
         name: statement.name.clone(),
         columns: made,
-        topic: properties.topic.clone().unwrap_or_else(|| statement.name.clone()),
-        partitions: properties.partitions.unwrap_or(first.partitions),
+        partitions: properties.partitions.or_else(|| topic_partitions(snapshot, &topic)).unwrap_or(first.partitions),
+        topic,
         key_format: if keys.is_empty() && value_format != Format::Native { Format::None } else { key_format },
         value_format,
         timestamp: properties.timestamp.clone(),

@@ -3,9 +3,10 @@
 use millpond_catalog::Snapshot;
 use millpond_sql::ast::{self, SqlQuery};
 
-use crate::{Result, Settings, rewrite};
+use crate::{Result, rewrite};
 
-/// The query as DataFusion takes it: `*` expanded without pseudo columns (windows stay in).
-pub fn pull_query(query: &ast::Query, snapshot: &Snapshot, _settings: &Settings) -> Result<SqlQuery> {
+/// The query as DataFusion takes it: `*` expanded without pseudo columns (windows stay in), every column with a name of its own. With
+/// it come the names that the client is to see, where they are others.
+pub fn pull_query(query: &ast::Query, snapshot: &Snapshot) -> Result<(SqlQuery, Option<Vec<String>>)> {
     rewrite::pull(query, snapshot)
 }

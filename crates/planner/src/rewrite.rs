@@ -10,10 +10,11 @@ use datafusion::sql::sqlparser::ast::{
     SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value, WildcardAdditionalOptions,
 };
 use millpond_catalog::{Snapshot, Source, SourceKind};
-use millpond_sql::ast;
+use millpond_sql::{Dialect, ast};
 use std::sync::Arc;
 
-use crate::schema::{WINDOWEND, WINDOWSTART};
+use crate::names::{self, Named};
+use crate::schema::{ROWOFFSET, ROWPARTITION, ROWTIME, WINDOWEND, WINDOWSTART};
 use crate::{Error, Result, Settings};
 
 /// The first character of hidden columns' names.
@@ -75,8 +76,8 @@ pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -
     Ok(rewritten)
 }
 
-/// Rewrites a pull query: `*` leaves pseudo columns out.
-pub fn pull(query: &ast::Query, snapshot: &Snapshot) -> Result<Query> {
+/// Rewrites a pull query: `*` leaves pseudo columns out. With it come the columns' names where the query has others ([`names::pull`]).
+pub fn pull(query: &ast::Query, snapshot: &Snapshot) -> Result<(Query, Option<Vec<String>>)> {
     if let Some(window) = &query.window {
         return Err(Error::unsupported("WINDOW needs a persistent query or EMIT CHANGES")
             .hint("Add EMIT CHANGES, or CREATE TABLE … AS SELECT … WINDOW … and select from that.")
@@ -87,7 +88,11 @@ pub fn pull(query: &ast::Query, snapshot: &Snapshot) -> Result<Query> {
     }
     let mut body = Query::clone(&query.body);
     expand_all(&mut body, snapshot)?;
-    Ok(body)
+    let shown = match body.body.as_mut() {
+        SetExpr::Select(select) => names::pull(&mut select.projection),
+        _ => None,
+    };
+    Ok((body, shown))
 }
 
 fn streaming_select(
@@ -104,6 +109,7 @@ fn streaming_select(
     if let Some(from) = &from {
         expand_select(select, from, true);
     }
+    name_items(select, from.as_deref().unwrap_or_default(), settings.dialect);
     let groups = group_expressions(select)?;
     let keys: Option<Vec<Vec<Expr>>> = if !groups.is_empty() {
         if query.partition_by.is_some() {
@@ -130,6 +136,18 @@ fn streaming_select(
         rewritten.keys = Some(names);
     }
     window_columns(query, select, rewritten, from.as_deref(), settings)
+}
+
+fn name_items(select: &mut Select, from: &[From], dialect: Dialect) {
+    let pseudo = [ROWTIME, ROWPARTITION, ROWOFFSET].map(|name| dialect.fold(name));
+    let named: Vec<Named<'_>> = from
+        .iter()
+        .map(|from| {
+            let columns = from.source.columns.iter().map(|column| column.name.as_str()).chain(pseudo.iter().map(String::as_str));
+            Named { alias: &from.alias, columns: columns.collect() }
+        })
+        .collect();
+    names::streaming(&mut select.projection, &named, dialect);
 }
 
 /// The window's bounds: in the GROUP BY of a windowed aggregation; carried along from a windowed source.

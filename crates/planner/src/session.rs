@@ -7,7 +7,7 @@ use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
 
-use crate::literals::TemporalLiterals;
+use crate::literals::QuotedLiterals;
 use crate::{Error, Result};
 
 /// The catalog and schema that streams and tables are in.
@@ -27,7 +27,7 @@ pub fn session_state(tables: Vec<(String, Arc<dyn TableProvider>)>) -> Result<Se
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.collect_spans = true;
     let mut state =
-        SessionStateBuilder::new().with_default_features().with_config(config).with_analyzer_rule(Arc::new(TemporalLiterals)).build();
+        SessionStateBuilder::new().with_default_features().with_config(config).with_analyzer_rule(Arc::new(QuotedLiterals)).build();
     let schema = MemorySchemaProvider::new();
     for (name, table) in tables {
         schema.register_table(name, table)?;

@@ -135,6 +135,92 @@ fn a_restart_plans_the_same() {
 }
 
 #[test]
+fn a_replacement_goes_on_from_the_same_state_or_is_refused() {
+    const OLD: &str = "CREATE TABLE t AS SELECT origin, COUNT(*) AS n FROM flights WHERE dep_delay > 0 GROUP BY origin HAVING COUNT(*) > 1;
+        CREATE TABLE w AS SELECT origin, COUNT(*) AS n FROM flights WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY origin;
+        CREATE TABLE u AS SELECT faa, name FROM airports WHERE name <> '';
+        CREATE STREAM s AS SELECT id, v FROM keyed WHERE v > 1;
+        CREATE STREAM j AS SELECT f.dest, a.name FROM flights f JOIN airports a ON f.dest = a.faa;";
+    let refused = [
+        ("TABLE t AS SELECT origin, SUM(1) AS n FROM flights WHERE dep_delay > 0 GROUP BY origin HAVING COUNT(*) > 1", "aggregates"),
+        ("TABLE t AS SELECT origin, COUNT(*) AS n FROM flights WHERE dep_delay > 9 GROUP BY origin HAVING COUNT(*) > 1", "WHERE"),
+        ("TABLE t AS SELECT origin, COUNT(*) AS n FROM flights WHERE dep_delay > 0 GROUP BY origin HAVING COUNT(*) > 2", "HAVING"),
+        (
+            "TABLE t AS SELECT origin, COUNT(*) AS n, MAX(dep_delay) AS m FROM flights WHERE dep_delay > 0 GROUP BY origin HAVING COUNT(*) > 1",
+            "aggregates",
+        ),
+        ("TABLE w AS SELECT dest AS origin, COUNT(*) AS n FROM flights WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY dest", "GROUP BY"),
+        ("TABLE w AS SELECT origin, COUNT(*) AS n FROM flights WINDOW TUMBLING (SIZE 2 HOURS) GROUP BY origin", "WINDOW"),
+        ("TABLE w AS SELECT origin, COUNT(*) AS n FROM flights WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY origin EMIT FINAL", "EMIT"),
+        ("TABLE u AS SELECT faa, name, name AS again FROM airports WHERE name <> ''", "columns"),
+        ("TABLE u AS SELECT faa, name FROM airports WHERE name <> 'x'", "WHERE"),
+        ("STREAM s AS SELECT k.id, k.v FROM keyed k JOIN ids i ON k.id = i.id WHERE k.v > 1", "FROM"),
+        ("STREAM s AS SELECT id, v * 2 AS v FROM keyed WHERE v > 1", "column \"v\""),
+        ("STREAM j AS SELECT f.dest, a.name FROM flights f LEFT JOIN airports a ON f.dest = a.faa", "FROM"),
+    ];
+    let with = |replacement: &str| {
+        plan(&format!(
+            "{FLIGHTS} CREATE TABLE ids (id INT PRIMARY KEY, x INT) WITH (partitions = 3); {OLD} CREATE OR REPLACE {replacement};"
+        ))
+    };
+    for (replacement, changed) in refused {
+        let error = with(replacement).err().unwrap_or_else(|| panic!("{replacement} was planned"));
+        assert_eq!(error.sqlstate, "0A000", "{replacement}: {error:?}");
+        assert!(error.message.contains(changed), "{replacement}: {error:?}");
+        assert_eq!(error.hint.as_deref(), Some("DROP it and CREATE it again; its topic can be kept."), "{replacement}");
+    }
+    let taken = [
+        "TABLE t AS SELECT origin, COUNT(*) AS n FROM flights WHERE dep_delay > 0 GROUP BY origin HAVING COUNT(*) > 1",
+        "TABLE w AS SELECT origin, COUNT(*) AS n FROM flights WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY origin",
+        "TABLE u AS SELECT faa, name FROM airports WHERE name <> ''",
+        "STREAM s AS SELECT id, v, v + 1 AS w FROM keyed WHERE v > 5",
+        "STREAM s AS SELECT id, v FROM keyed",
+        "STREAM j AS SELECT f.dest, a.name, a.name || '!' AS loud FROM flights f JOIN airports a ON f.dest = a.faa",
+    ];
+    for replacement in taken {
+        with(replacement).unwrap_or_else(|error| panic!("{replacement}: {error:?}"));
+    }
+}
+
+#[test]
+fn what_a_query_keeps_of_a_source_must_fit_its_new_columns() {
+    let with = |rest: &str| plan(&format!("{FLIGHTS} {rest}"));
+    let replaced = "CREATE OR REPLACE TABLE airports (faa VARCHAR PRIMARY KEY, name VARCHAR, city VARCHAR) WITH (partitions = 2);";
+    with(&format!("CREATE TABLE named AS SELECT faa, name FROM airports; {replaced}")).expect("reads what it names");
+    let error = with(&format!("CREATE TABLE all_of AS SELECT * FROM airports; {replaced}")).err().expect("keeps whole rows");
+    assert_eq!(error.sqlstate, "0A000");
+    assert!(error.message.contains("ctas_all_of"), "{error:?}");
+    let over = "CREATE STREAM copy AS SELECT id, v FROM keyed; CREATE OR REPLACE STREAM copy (id INT KEY, v DOUBLE) WITH (partitions = 3);";
+    assert_eq!(with(over).err().expect("a query fills it").sqlstate, "0A000");
+}
+
+#[test]
+fn a_format_that_cannot_hold_a_column_is_refused_with_one_that_can() {
+    let cases = [
+        ("CREATE STREAM x (a INT, b ARRAY<INT>) WITH (value_format = 'delimited');", "\"b\"", "Give VALUE_FORMAT = 'json'."),
+        ("CREATE STREAM x (a BOOLEAN KEY, b INT) WITH (value_format = 'json');", "\"a\"", "Give KEY_FORMAT = 'json'."),
+        ("CREATE STREAM x (a MAP<INT, INT>) WITH (value_format = 'json');", "\"a\"", "Give FORMAT = 'native'."),
+        (
+            "CREATE STREAM d (a INT, b INT) WITH (value_format = 'delimited'); CREATE STREAM x AS SELECT a, ARRAY[a, b] AS ab FROM d;",
+            "\"ab\"",
+            "Give VALUE_FORMAT = 'json'.",
+        ),
+    ];
+    for (sql, column, hint) in cases {
+        let error = plan(sql).err().unwrap_or_else(|| panic!("{sql} was planned"));
+        assert_eq!((error.sqlstate, error.hint.as_deref()), ("42P16", Some(hint)), "{sql}: {error:?}");
+        assert!(error.message.contains(column), "{sql}: {error:?}");
+    }
+}
+
+#[test]
+fn a_topic_that_another_source_is_over_says_how_many_partitions_there_are() {
+    let planned =
+        plan(&format!("{FLIGHTS} CREATE STREAM to_it WITH (kafka_topic = 'keyed') AS SELECT origin FROM flights;")).expect("plans");
+    assert_eq!(planned.snapshot.source("to_it").expect("made").partitions, 3);
+}
+
+#[test]
 fn the_other_dialect_folds_up_and_counts_milliseconds() {
     let settings = Settings { dialect: Dialect::Ksqldb, ..Settings::default() };
     let planned = plan_with(
@@ -167,6 +253,7 @@ fn what_cannot_be_is_refused_with_what_to_do_instead() {
         ("CREATE STREAM t AS SELECT v FROM keyed;", "42P16"),
         ("CREATE STREAM t AS SELECT SUM(dep_delay) AS s FROM flights;", "0A000"),
         ("CREATE STREAM t AS SELECT k.id, f.origin FROM keyed k JOIN flights f ON k.id = f.dep_delay;", "0A000"),
+        ("CREATE TABLE t AS SELECT faa, name FROM airports PARTITION BY name;", "0A000"),
         ("INSERT INTO keyed SELECT origin, dep_delay FROM flights;", "42804"),
         ("CREATE STREAM x (a INT PRIMARY KEY, b INT);", "42P16"),
         ("CREATE TABLE x (a INT, b INT);", "42P16"),

@@ -42,6 +42,7 @@ struct Batch {
 
 impl CopyIn {
     pub fn begin(session: &Session, copy: &Copy, target: &str, columns: &[String]) -> Result<CopyIn> {
+        session.may_write("COPY FROM")?;
         if copy.format == CopyFormat::Binary {
             return Err(Error::unsupported("COPY in binary format is not supported").hint("Use FORMAT text or csv."));
         }

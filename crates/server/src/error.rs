@@ -131,10 +131,7 @@ impl From<millpond_executor::Error> for Error {
             millpond_executor::Error::State(error) => Error::from(error),
             millpond_executor::Error::Log(error) => Error::from(error),
             millpond_executor::Error::ShuttingDown => Error::new("57P03", "the server is shutting down"),
-            error @ millpond_executor::Error::NotRunning { .. } => {
-                Error::new("55000", error.to_string()).hint("SELECT * FROM millpond.queries says more; TERMINATE ends the query for good.")
-            }
-            other => Error::internal(other),
+            other => Error { hint: other.hint(), ..Error::new(other.sqlstate(), other.to_string()) },
         }
     }
 }

@@ -112,7 +112,6 @@ async fn serve(config: &Config, engine: Engine, metrics: PrometheusHandle) -> Re
         pg_catalog: pg_catalog::PgCatalog::default(),
         connections: Arc::new(ConnectionManager::new()),
         stopping: stopping.clone(),
-        ready: Arc::clone(&ready),
     });
     let health = http::Health { metrics, ready: Arc::clone(&ready) };
     let mut web_stopping = stopping.clone();

@@ -1,6 +1,6 @@
 //! What a connection has between its messages.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -30,7 +30,6 @@ pub struct Shared {
     pub committed: watch::Receiver<u64>,
     /// True once the server stops.
     pub stopping: watch::Receiver<bool>,
-    pub ready: Arc<AtomicBool>,
 }
 
 /// ```text
@@ -62,6 +61,14 @@ pub struct Session {
     pub shared: Arc<Shared>,
     pub settings: Settings,
     pub transaction: Transaction,
+    /// Whether the transaction was begun READ ONLY.
+    pub read_only: bool,
+    /// What ROLLBACK goes back to: the settings at BEGIN.
+    pub settings_before: Option<Settings>,
+    /// The writes of a message of several statements, outside of a transaction: one append before what must see them, and at its end.
+    pub implicit: Option<Vec<SourceWrite>>,
+    /// The names of prepared statements.
+    pub prepared: BTreeSet<String>,
     pub cursors: BTreeMap<String, Cursor>,
     /// A COPY FROM STDIN that is being read, and the statements of its message behind it.
     pub copy: Option<(CopyIn, Pending)>,
@@ -83,6 +90,10 @@ impl Session {
             shared,
             settings: Settings::default(),
             transaction: Transaction::None,
+            read_only: false,
+            settings_before: None,
+            implicit: None,
+            prepared: BTreeSet::new(),
             cursors: BTreeMap::new(),
             copy: None,
             notices: Vec::new(),
@@ -110,8 +121,9 @@ impl Session {
         self.notices.push(Notice { severity: "WARNING", sqlstate, message: message.into(), hint: None });
     }
 
-    /// A statement has failed: a transaction that is open can only be ended.
+    /// A statement has failed: nothing of its message is kept, and a transaction that is open can only be ended.
     pub fn failed(&mut self) {
+        self.implicit = None;
         if matches!(self.transaction, Transaction::Open(_)) {
             self.transaction = Transaction::Failed;
             self.cursors.clear();
@@ -123,6 +135,24 @@ impl Session {
             Transaction::None => TransactionStatus::Idle,
             Transaction::Open(_) => TransactionStatus::Transaction,
             Transaction::Failed => TransactionStatus::Error,
+        }
+    }
+
+    pub fn may_write(&self, statement: &str) -> Result<()> {
+        if self.read_only {
+            return Err(Error::new("25006", format!("cannot execute {statement} in a read-only transaction")));
+        }
+        Ok(())
+    }
+
+    /// The transaction is no more; `kept` is whether what it SET stays.
+    pub fn ended(&mut self, kept: bool) {
+        self.cursors.clear();
+        self.read_only = false;
+        if let Some(before) = self.settings_before.take().filter(|_| !kept) {
+            let reports = self.settings.changed(&before);
+            self.settings = before;
+            self.reports.extend(reports);
         }
     }
 

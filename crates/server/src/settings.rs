@@ -133,6 +133,12 @@ impl Settings {
         changed.into_iter().map(|(name, _)| name).filter(|name| find(name).is_ok_and(|declared| declared.reported)).collect()
     }
 
+    /// Those that `other` has another value of and the client is told of.
+    pub fn changed(&self, other: &Settings) -> Vec<&'static str> {
+        let reported = DECLARED.iter().filter(|declared| declared.reported).map(|declared| declared.name);
+        reported.filter(|name| self.known(name) != other.known(name)).collect()
+    }
+
     /// All of them, by name.
     pub fn all(&self) -> Vec<Setting> {
         let mut all: Vec<Setting> = DECLARED
@@ -281,5 +287,14 @@ mod tests {
         assert!(!settings.plan("s").from_earliest);
         assert!(settings.reset_all().is_empty());
         assert!(settings.plan("s").from_earliest && !settings.push_from_earliest());
+    }
+
+    #[test]
+    fn the_client_is_told_of_what_goes_back() {
+        let mut settings = Settings::default();
+        let before = settings.clone();
+        settings.set("application_name", Some("x")).unwrap();
+        settings.set("dialect", Some("ksqldb")).unwrap();
+        assert_eq!(settings.changed(&before), ["application_name"]);
     }
 }

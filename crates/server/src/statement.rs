@@ -1,5 +1,6 @@
 //! What each statement does.
 
+mod assign;
 pub mod copy_out;
 pub mod cursor;
 pub mod ddl;
@@ -7,6 +8,7 @@ pub mod delete;
 pub mod describe;
 pub mod explain;
 pub mod insert;
+pub mod number;
 pub mod print;
 pub mod query;
 pub mod set;
@@ -121,15 +123,28 @@ pub async fn run(session: &mut Session, interrupt: &mut Interrupt<'_>, statement
         Kind::Set { name, value, .. } => set::set(session, name, value.as_deref()),
         Kind::Reset(name) => set::reset(session, name.as_deref()),
         Kind::Flush => flush(session, interrupt).await,
-        Kind::Begin => transaction::begin(session),
+        Kind::Begin => transaction::begin(session, &statement.text),
         Kind::Commit => transaction::commit(session, interrupt).await,
         Kind::Rollback => transaction::rollback(session),
         Kind::Declare(declare) => cursor::declare(session, interrupt, declare, &given, offset).await,
         Kind::Fetch(fetch) => cursor::fetch(session, interrupt, fetch).await.map(Answer::Rows),
         Kind::Close(name) => cursor::close(session, name.as_deref()),
-        Kind::Deallocate(_) => Ok(Answer::Done("DEALLOCATE".to_string())),
+        Kind::Deallocate(name) => Ok(deallocate(session, name.as_deref())),
         Kind::Discard => set::discard(session),
         Kind::Query(query) => query::query(session, interrupt, query, &given, offset).await.map(Answer::Rows),
+    }
+}
+
+fn deallocate(session: &mut Session, name: Option<&str>) -> Answer {
+    match name {
+        Some(name) => {
+            session.prepared.remove(name);
+            Answer::Done("DEALLOCATE".to_string())
+        }
+        None => {
+            session.prepared.clear();
+            Answer::Done("DEALLOCATE ALL".to_string())
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod connection;
 mod copy;
+mod declared;
 mod encode;
 mod extended;
 mod json;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
@@ -10,8 +10,10 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::sql::parser::Statement;
+use futures::StreamExt;
 use millpond_catalog::{Snapshot, SourceKind};
 use millpond_executor::Engine;
 use millpond_planner::{Settings, session};
@@ -45,6 +47,8 @@ pub struct Pull {
     state: Arc<SessionState>,
     logical: LogicalPlan,
     schema: SchemaRef,
+    /// The names of the columns, where the plan has others.
+    shown: Option<Vec<String>>,
     parameters: Vec<Option<DataType>>,
     /// Kept when there are no parameters: making it takes ten times as long as running it.
     physical: Mutex<Option<Arc<dyn ExecutionPlan>>>,
@@ -85,12 +89,12 @@ impl Serving {
     pub async fn prepare(&self, query: &ast::Query, settings: &Settings) -> Result<Pull> {
         let catalog = self.engine.catalog();
         let state = self.context(&catalog, settings.dialect)?;
-        let query = millpond_planner::pull_query(query, &catalog, settings)?;
+        let (query, shown) = millpond_planner::pull_query(query, &catalog)?;
         let statement = Statement::Statement(Box::new(datafusion::sql::sqlparser::ast::Statement::Query(Box::new(query))));
         let logical = state.statement_to_plan(statement).await?;
         let parameters = parameters(&logical)?;
-        let schema = Arc::new(logical.schema().as_arrow().clone());
-        Ok(Pull { version: catalog.version, state, logical, schema, parameters, physical: Mutex::new(None) })
+        let schema = renamed(logical.schema().as_arrow(), shown.as_deref());
+        Ok(Pull { version: catalog.version, state, logical, schema, shown, parameters, physical: Mutex::new(None) })
     }
 
     /// Runs `pull` over what is committed now. `settings` is what `millpond.settings` shows.
@@ -104,7 +108,12 @@ impl Serving {
             .with_extension(Arc::clone(&self.member))
             .with_extension(Arc::new(settings.to_vec()));
         let context = TaskContext::default().with_session_config(config).with_runtime(Arc::clone(pull.state.runtime_env()));
-        Ok(execute_stream(plan, Arc::new(context))?)
+        let rows = execute_stream(plan, Arc::new(context))?;
+        let Some(shown) = &pull.shown else { return Ok(rows) };
+        let schema = renamed(&rows.schema(), Some(shown));
+        let described = Arc::clone(&schema);
+        let rows = rows.map(move |batch| Ok(batch?.with_schema(Arc::clone(&described))?));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 
     /// The plan as EXPLAIN shows it, a line each.
@@ -125,7 +134,7 @@ impl Serving {
         };
         // `now()` is the moment of this run.
         let mut state = SessionState::clone(&pull.state);
-        state.mark_start_execution(Arc::clone(state.config_options()));
+        state.mark_start_execution();
         let plan = state.create_physical_plan(&logical).await?;
         if parameterless && pull.parameters.is_empty() && !depends_on_time(&logical)? {
             *pull.physical.lock() = Some(Arc::clone(&plan));
@@ -173,6 +182,12 @@ fn depends_on_time(plan: &LogicalPlan) -> Result<bool> {
         })
     })?;
     Ok(found)
+}
+
+fn renamed(schema: &Schema, names: Option<&[String]>) -> SchemaRef {
+    let Some(names) = names else { return Arc::new(schema.clone()) };
+    let fields = schema.fields().iter().zip(names).map(|(field, name)| Arc::new(field.as_ref().clone().with_name(name)));
+    Arc::new(Schema::new(fields.collect::<Fields>()))
 }
 
 /// Types by position; a gap in the numbers is a parameter nobody uses.

@@ -1,6 +1,7 @@
 //! ksqlDB's expressions in words that sqlparser and DataFusion know.
 //!
-//! `s->f` → `s['f']` · `STRUCT(a := 1)` → `named_struct('a', 1)` · `MAP('k' := v)` → `map(make_array('k'), make_array(v))`
+//! `s->f` → `s['f']` · `STRUCT(a := 1)` → `named_struct('a', 1)` · `MAP('k' := v)` → `map(make_array('k'), make_array(v))` ·
+//! `1e3` → `CAST('1e3' AS DOUBLE)`
 //!
 //! This works on tokens: each new token has the place of the one it stands for, so positions stay those of the message.
 
@@ -52,11 +53,20 @@ fn rewrite(source: &Source, tokens: &[TokenWithSpan], output: &mut Vec<TokenWith
                 at = close + 1;
                 continue;
             }
+            // With an exponent it is a DOUBLE; DataFusion would make a DECIMAL of it, which cannot hold most of them.
+            Token::Number(digits, _) if digits.contains(['e', 'E']) => double(digits, token.span, output),
             _ => output.push(token.clone()),
         }
         at += 1;
     }
     Ok(())
+}
+
+/// `CAST('1e200' AS DOUBLE)`
+fn double(digits: &str, span: Span, output: &mut Vec<TokenWithSpan>) {
+    let word = |text: &str| Token::make_keyword(text);
+    let tokens = [word("CAST"), Token::LParen, Token::SingleQuotedString(digits.to_string()), word("AS"), word("DOUBLE"), Token::RParen];
+    output.extend(tokens.map(|token| TokenWithSpan::new(token, span)));
 }
 
 fn all_fields(source: &Source, token: &TokenWithSpan) -> Error {

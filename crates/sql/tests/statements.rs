@@ -299,6 +299,7 @@ fn sql_s_own_words_stay() {
 fn ksqldb_s_expressions() {
     for (text, expected) in [
         ("s->a", "s['a']"),
+        ("-1.5e3 * x", "-CAST('1.5e3' AS DOUBLE) * x"),
         ("t.s->Inner->\"Leaf\"", "t.s['inner']['Leaf']"),
         ("f(x)->y::int + 1", "f(x)['y']::INT + 1"),
         ("a[1]->b", "a[1]['b']"),

@@ -76,8 +76,8 @@ fn run(workers: usize, before: &[&str], ids: impl Iterator<Item = i64>, after: &
 
 /// Found out by writing some.
 async fn one_key_for_each_partition(client: &Client) -> Result<Vec<i64>> {
-    client.batch_execute("CREATE STREAM probe (p BIGINT KEY) WITH (kafka_topic = 'probe', partitions = 4)").await?;
-    let values: Vec<String> = (0..100).map(|key| format!("({key})")).collect();
+    client.batch_execute("CREATE STREAM probe (p BIGINT KEY, v BIGINT) WITH (kafka_topic = 'probe', partitions = 4)").await?;
+    let values: Vec<String> = (0..100).map(|key| format!("({key}, 0)")).collect();
     client.batch_execute(&format!("INSERT INTO probe VALUES {}", values.join(", "))).await?;
     let rows = client.query("SELECT min(p) FROM probe GROUP BY rowpartition ORDER BY rowpartition", &[]).await?;
     ensure!(rows.len() == PARTITIONS, "the keys are in {} partitions", rows.len());

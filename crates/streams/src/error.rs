@@ -15,7 +15,7 @@ pub enum Error {
     DataFusion(#[from] datafusion::error::DataFusionError),
     #[error(transparent)]
     Format(#[from] millpond_formats::Error),
-    /// `ON ERROR stop`, and a record came that cannot be decoded.
+    /// `ON ERROR stop`, and a record came that cannot be decoded or has no time.
     #[error("record {offset} of {topic}/{partition} cannot be decoded: {reason}")]
     Undecodable { topic: String, partition: u32, offset: u64, reason: String },
     /// A topology that cannot be built: the planner made a mistake.

@@ -8,9 +8,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null
 use arrow::compute::{cast, concat, prep_null_mask_filter};
 use arrow::datatypes::DataType;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::operator::{Context, Incident, IncidentKind};
-use crate::{Batch, Result};
+use crate::{Batch, Error, Result};
 
 /// So many failures of one batch are described; all are counted.
 pub const DESCRIBED_MAX: usize = 100;
@@ -27,7 +28,7 @@ pub struct Guarded {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failures {
     pub count: u64,
-    /// Row and message of the first [`DESCRIBED_MAX`].
+    /// Row and message of the first [`DESCRIBED_MAX`]. The message begins with the expression: `a / b: divide by zero`.
     pub described: Vec<(usize, String)>,
 }
 
@@ -106,7 +107,7 @@ impl Guarded {
             Err(error) => {
                 failures.count += rows.num_rows() as u64;
                 if rows.num_rows() == 1 && failures.described.len() < DESCRIBED_MAX {
-                    failures.described.push((offset, error.to_string()));
+                    failures.described.push((offset, format!("{}: {}", fmt_sql(self.expression.as_ref()), reason(&error))));
                 }
                 parts.push(new_null_array(data_type, rows.num_rows()));
             }
@@ -124,8 +125,37 @@ impl Failures {
         context.counters.failed_expressions += self.count;
         for (row, message) in self.described {
             let rowtime_ms = Some(batch.timestamps.value(row));
-            context.incidents.push(Incident { rowtime_ms, ..Incident::new(IncidentKind::Expression, context.node, message) });
+            let partition = Some(context.partition);
+            context.incidents.push(Incident { rowtime_ms, partition, ..Incident::new(IncidentKind::Expression, context.node, message) });
         }
+    }
+}
+
+/// What libraries put before what they say.
+const PREFIXES: [&str; 9] = [
+    "Arrow error: ",
+    "Execution error: ",
+    "External error: ",
+    "Compute error: ",
+    "Cast error: ",
+    "Parser error: ",
+    "Invalid argument error: ",
+    "Arithmetic overflow: ",
+    "Error during planning: ",
+];
+
+/// What went wrong, without the libraries that say so: in lower case (but for acronyms), without a full stop.
+fn reason(error: &Error) -> String {
+    let text = error.to_string();
+    let mut text = text.lines().next().unwrap_or_default().trim();
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest;
+    }
+    let text = if text == "Divide by zero error" { "divide by zero" } else { text.strip_suffix('.').unwrap_or(text) };
+    let mut characters = text.chars();
+    match (characters.next(), characters.clone().next()) {
+        (Some(first), second) if !second.is_some_and(char::is_uppercase) => first.to_lowercase().chain(characters).collect(),
+        _ => text.to_owned(),
     }
 }
 
@@ -159,7 +189,7 @@ mod tests {
         assert_eq!(values.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(4), None, Some(1), None]));
         assert_eq!(failures.count, 2);
         assert_eq!(failures.described.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1, 3]);
-        assert!(failures.described[0].1.contains("Divide by zero"), "{}", failures.described[0].1);
+        assert_eq!(failures.described[0].1, "a / b: divide by zero");
     }
 
     #[test]
@@ -167,12 +197,15 @@ mod tests {
         let rows = rows();
         let schema = rows.schema();
         let predicate = binary(quotient(&rows), Gt, lit(0_i64), &schema).unwrap();
-        let times = Int64Array::from(vec![0; 4]);
+        let times = Int64Array::from(vec![10, 20, 30, 40]);
         let batch = Batch { rows, timestamps: times.clone(), stream_times: times, changes: None };
         let mut context = Context::default();
         let mask = Guarded::new(predicate).mask(&batch, &mut context).unwrap();
         assert_eq!(mask, BooleanArray::from(vec![true, false, true, false]));
         assert_eq!((context.counters.failed_expressions, context.incidents.len()), (2, 2));
+        let incident = &context.incidents[0];
+        assert_eq!((incident.message.as_str(), incident.partition), ("a / b > 0: divide by zero", Some(0)));
+        assert_eq!(incident.rowtime_ms, Some(20));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod aggregate;
 pub mod filter;
 #[cfg(test)]
 mod fixture;
+mod late;
 pub mod merge;
 pub mod outbox;
 pub mod partition;
@@ -139,7 +140,7 @@ pub enum IncidentKind {
     /// An expression failed; it gave NULL.
     Expression,
     Serialization,
-    /// A row for a closed window. One incident per batch and node, with the count in its message.
+    /// A row for a closed window. The first ones of a batch have an incident each, one more says how many others there are.
     Late,
 }
 

@@ -9,6 +9,7 @@
 //!
 //! TSK-1  what a commit hands over belongs together: the rows taken, what they gave, and the positions behind them.
 //! TSK-2  a task that failed, or whose commit failed, is thrown away; one built anew goes on from the last commit.
+//! TSK-3  a record that is to stop the task does so when everything before it is committed, and nothing behind it is taken.
 
 mod build;
 mod input;
@@ -63,6 +64,8 @@ pub struct Task {
     incidents: Vec<Incident>,
     counters: Counters,
     dirty: bool,
+    /// What stops the task, and the input that it met it in.
+    fault: Option<(usize, Error)>,
 }
 
 enum Step {
@@ -99,16 +102,26 @@ impl Task {
         self.inputs[input].seek(offset);
     }
 
-    /// Whether the next entry of `input` is of use now. Not when rows of it wait for rows of another input.
+    /// Whether the next entry of `input` is of use now. Not when rows of it wait for rows of another input, nor when the task is to stop
+    /// and has something to commit before.
     pub fn wants(&self, input: usize) -> bool {
+        if self.is_at_fault() {
+            return !self.dirty;
+        }
         self.inputs.len() == 1 || self.inputs[input].is_empty()
     }
 
     /// Takes what was fetched from `input`: runs the rows whose turn it is. In a task of several inputs rows wait while another input may
     /// still have earlier ones: call this, or [`Task::set_end`], for each input that it [`Task::wants`], until a round brings nothing.
     pub fn process(&mut self, input: usize, fetched: &Fetched, now_ms: i64) -> Result<()> {
+        if self.is_at_fault() {
+            return self.stop();
+        }
         let node = self.inputs[input].node;
-        let arrival = self.source(node).decode(fetched)?;
+        let mut arrival = self.source(node).decode(fetched)?;
+        if let Some(error) = arrival.fault.take() {
+            self.fault = Some((input, error));
+        }
         self.inputs[input].push(arrival, fetched.base_offset);
         // What was known of the inputs' ends is older than this entry.
         self.inputs.iter_mut().for_each(|queue| queue.at_end = false);
@@ -117,6 +130,9 @@ impl Task {
 
     /// A fetch of `input` brought nothing: it has no more for now, and others need not wait for it.
     pub fn set_end(&mut self, input: usize, now_ms: i64) -> Result<()> {
+        if self.is_at_fault() {
+            return self.stop();
+        }
         self.inputs[input].at_end = true;
         self.run(now_ms)
     }
@@ -145,9 +161,9 @@ impl Task {
         self.dirty
     }
 
-    /// Whether fetched rows wait for rows of another input.
+    /// Whether fetched rows wait for rows of another input, or the task only waits to be asked before it stops.
     pub fn waiting(&self) -> bool {
-        self.inputs.iter().any(|queue| !queue.is_empty())
+        self.inputs.iter().any(|queue| !queue.is_empty()) || self.is_at_fault() && !self.dirty
     }
 
     /// Forwards what was held back, tells the operators how far stream time has come, and hands over what is to be committed.
@@ -194,6 +210,19 @@ impl Task {
     /// Rows since this was last asked.
     pub fn take_counters(&mut self) -> Counters {
         std::mem::take(&mut self.counters)
+    }
+
+    /// Whether all rows before the record that stops the task are taken.
+    fn is_at_fault(&self) -> bool {
+        self.fault.as_ref().is_some_and(|(input, _)| self.inputs[*input].is_empty())
+    }
+
+    /// Fails, unless there is something to be committed first.
+    fn stop(&mut self) -> Result<()> {
+        match self.fault.take_if(|_| !self.dirty) {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// Runs rows as long as it is some row's turn.

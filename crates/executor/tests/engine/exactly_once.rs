@@ -50,7 +50,7 @@ fn a_full_disk_stops_queries_until_there_is_room() {
     rig.write("events", &rows(&all[10_000..]));
     let error = rig.engine.flush().unwrap_err();
     assert!(
-        matches!(&error, Error::NotRunning { query, reason, .. } if query == "ctas_counts" && reason.contains("no space left")),
+        matches!(&error, Error::NotRunning { failed } if failed[0].query == "ctas_counts" && failed[0].reason.contains("no space left")),
         "{error}"
     );
     assert_eq!(rig.status("ctas_counts").state, QueryState::Failed);

@@ -1,6 +1,6 @@
 //! Queries start, stop, fail and go, each by itself.
 
-use millpond_executor::{LineKind, QueryState};
+use millpond_executor::{Error, LineKind, QueryState};
 use millpond_log::{Append, Entry, TopicPartition, Transaction, opaque};
 
 use crate::rig::{Rig, STREAM, WINDOWED};
@@ -36,6 +36,76 @@ fn a_query_that_fails_fails_alone() {
     assert!(log.iter().any(|line| line.kind == LineKind::Deserialization && line.query == "csas_lax_copy" && line.offset == Some(1)));
     let letters = TopicPartition::new(rig.engine.dead_letters_topic(), 0);
     assert_eq!(rig.storage().log.offsets(&letters).unwrap().end, 1);
+}
+
+#[test]
+fn flush_waits_for_all_but_what_has_failed() {
+    let rig = Rig::new(2);
+    let with = "kafka_topic = 'raw', value_format = 'json', partitions = 1";
+    rig.sql(&format!("CREATE STREAM strict (k BIGINT, v BIGINT) WITH ({with}, on_error = 'stop')")).unwrap();
+    rig.sql(&format!("CREATE STREAM lax (k BIGINT, v BIGINT) WITH ({with})")).unwrap();
+    rig.sql("CREATE STREAM a_copy AS SELECT k, v FROM strict").unwrap();
+    rig.sql("CREATE STREAM b_copy AS SELECT k, v FROM a_copy").unwrap();
+    rig.sql("CREATE STREAM c_copy AS SELECT k, v FROM lax").unwrap();
+    let record = |value: &'static str| opaque::Record { key: None, value: Some(value.as_bytes()), timestamp_ms: 5, headers: &[] };
+    let append = |values: &[&'static str]| {
+        let entry = Entry::opaque(opaque::batch(values.iter().copied().map(record)));
+        rig.storage().log.append(Transaction { appends: vec![Append { target: TopicPartition::new("raw", 0), entry }] }).unwrap();
+    };
+    append(&["nonsense"]);
+    rig.until("csas_a_copy", QueryState::Failed);
+    append(&["{\"k\": 1, \"v\": 1}", "{\"k\": 2, \"v\": 2}"]);
+    let Err(Error::NotRunning { failed }) = rig.engine.flush() else { panic!("a failed query is an error") };
+    assert_eq!(failed.iter().map(|failed| failed.query.as_str()).collect::<Vec<_>>(), ["csas_a_copy"]);
+    assert_eq!(rig.status("csas_c_copy").rows_out, 2, "the others are waited for");
+}
+
+#[test]
+fn a_declared_table_that_fails_is_called_by_its_name() {
+    let rig = Rig::new(1);
+    rig.sql("CREATE TABLE t (k BIGINT PRIMARY KEY, v BIGINT) WITH (partitions = 1, value_format = 'json', on_error = 'stop')").unwrap();
+    let record = opaque::Record { key: Some(&[0, 0, 0, 0, 0, 0, 0, 1]), value: Some(b"nonsense"), timestamp_ms: 5, headers: &[] };
+    let append = Append { target: TopicPartition::new("t", 0), entry: Entry::opaque(opaque::batch([record])) };
+    rig.storage().log.append(Transaction { appends: vec![append] }).unwrap();
+    let error = rig.engine.flush().unwrap_err();
+    assert!(error.to_string().starts_with("table \"t\" has failed"), "{error}");
+    assert!(error.hint().unwrap().contains("DROP TABLE t;"));
+    rig.sql("DROP TABLE t").unwrap();
+    rig.flush();
+}
+
+#[test]
+fn a_topic_is_not_deleted_under_another_source() {
+    let rig = Rig::new(1);
+    rig.sql("CREATE STREAM d1 (v BIGINT) WITH (kafka_topic = 'd', partitions = 1)").unwrap();
+    rig.sql("CREATE STREAM d2 (v BIGINT) WITH (kafka_topic = 'd', partitions = 1)").unwrap();
+    let error = rig.sql("DROP STREAM d1 DELETE TOPIC").unwrap_err();
+    assert_eq!(error.sqlstate(), "2BP01");
+    assert!(error.to_string().ends_with("use it: d2"), "{error}");
+    assert!(rig.engine.catalog().sources.contains_key("d1"));
+    rig.sql("DROP STREAM d1").unwrap();
+    rig.sql("DROP STREAM d2 DELETE TOPIC").unwrap();
+    assert!(!rig.topics().contains(&"d".to_owned()));
+}
+
+#[test]
+fn a_kept_topic_says_how_many_partitions_there_are() {
+    let rig = Rig::new(2);
+    rig.sql("CREATE STREAM events (k BIGINT, v BIGINT) WITH (kafka_topic = 'events', partitions = 2)").unwrap();
+    rig.sql("CREATE TABLE sums WITH (kafka_topic = 'kept', partitions = 3) AS SELECT k, SUM(v) AS total FROM events GROUP BY k").unwrap();
+    rig.sql("DROP TABLE sums; DROP STREAM events").unwrap();
+    let error = rig.sql("CREATE STREAM events (k BIGINT, v BIGINT) WITH (kafka_topic = 'events', partitions = 4)").unwrap_err();
+    assert_eq!((error.sqlstate(), error.to_string().as_str()), ("22023", "topic \"events\" has 2 partitions already, not 4"));
+    assert_eq!(error.hint().as_deref(), Some("Leave PARTITIONS out, or give the number there is."));
+    rig.sql("CREATE STREAM events (k BIGINT, v BIGINT) WITH (kafka_topic = 'events')").unwrap();
+    rig.sql("CREATE TABLE sums WITH (kafka_topic = 'kept') AS SELECT k, SUM(v) AS total FROM events GROUP BY k").unwrap();
+    let catalog = rig.engine.catalog();
+    assert_eq!((catalog.source("events").unwrap().partitions, catalog.source("sums").unwrap().partitions), (2, 3));
+    rig.write("events", &[(&[1, 5], 1_000), (&[2, 6], 1_000), (&[1, 1], 1_000)]);
+    rig.flush();
+    let rig = rig.restarted(1);
+    rig.flush();
+    assert_eq!(rig.table("kept", &["k"], &["total"])["1"], "6");
 }
 
 #[test]

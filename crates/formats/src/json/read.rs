@@ -3,9 +3,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::scan::{Kind, Scanner};
 use crate::column::{Column, Names, Reason, Values};
 use crate::{decimal, double, text};
@@ -71,8 +68,7 @@ pub(crate) fn read_value(scanner: &mut Scanner<'_>, column: &mut Column) -> Resu
             if kind != Kind::Text {
                 return Err(format!("expected a base64 text, found {kind}"));
             }
-            let bytes = STANDARD.decode(scanner.text()?.as_bytes()).map_err(|error| format!("not base64: {error}"))?;
-            return column.append_bytes(&bytes);
+            return column.append_base64(&scanner.text()?);
         }
         Values::Date(values) => values.push(count(scanner, kind, "days since 1970-01-01")?),
         Values::Time(values) => {

@@ -60,7 +60,8 @@ pub async fn insert_select(
         session.notice(format!("query \"{}\" writes to \"{}\" until it is terminated", query.id, query.sink));
     }
     execute(session, interrupt, command, Some(topology)).await?;
-    Ok(Answer::Done("INSERT QUERY".to_string()))
+    // Clients take a tag that begins with INSERT apart, and want two numbers in it.
+    Ok(Answer::Done("CREATE QUERY".to_string()))
 }
 
 pub async fn drop(session: &mut Session, interrupt: &mut Interrupt<'_>, drop: &ast::Drop) -> Result<Answer> {

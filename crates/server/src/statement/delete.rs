@@ -20,6 +20,7 @@ use crate::session::Session;
 const KEYS_MAX: usize = 100_000;
 
 pub async fn delete(session: &mut Session, interrupt: &mut Interrupt<'_>, delete: &Delete, given: &Given<'_>) -> Result<Answer> {
+    session.may_write("DELETE")?;
     let source = write::writable(session, &delete.target)?;
     if source.kind == SourceKind::Stream {
         return Err(
@@ -35,10 +36,13 @@ pub async fn delete(session: &mut Session, interrupt: &mut Interrupt<'_>, delete
     let mut columns = Vec::with_capacity(slots.len());
     for slot in &slots {
         let expressions = conditions.get(slot.name.as_str()).ok_or_else(|| which_keys(&source))?;
-        columns.push(values::evaluate_one(session, interrupt, slot, expressions, given).await?);
+        columns.push(values::keys(session, interrupt, slot, expressions, given).await?);
     }
     let keys = product(&columns)?;
     let rows = keys.first().map_or(0, |column| column.len());
+    if rows == 0 {
+        return Ok(Answer::Done("DELETE 0".to_string()));
+    }
     let count = count_existing(session, interrupt, &source, keys.clone()).await?;
     let mut tombstones = write::source_write(&source, &slots, keys, rows)?;
     tombstones.tombstones = Some(BooleanArray::from(vec![true; rows]));

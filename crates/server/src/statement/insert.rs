@@ -8,6 +8,7 @@ use crate::interrupt::Interrupt;
 use crate::session::Session;
 
 pub async fn insert(session: &mut Session, interrupt: &mut Interrupt<'_>, insert: &InsertValues, given: &Given<'_>) -> Result<Answer> {
+    session.may_write("INSERT")?;
     let source = write::writable(session, &insert.target)?;
     let mut slots = write::slots(&source, &insert.columns, session.dialect())?;
     let width = insert.rows.first().map_or(0, Vec::len);

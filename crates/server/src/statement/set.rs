@@ -27,6 +27,7 @@ pub fn reset(session: &mut Session, name: Option<&str>) -> Result<Answer> {
 pub fn discard(session: &mut Session) -> Result<Answer> {
     session.outside_transaction("DISCARD ALL")?;
     session.cursors.clear();
+    session.prepared.clear();
     reset(session, None)?;
     Ok(Answer::Done("DISCARD ALL".to_string()))
 }

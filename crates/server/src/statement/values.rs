@@ -1,7 +1,7 @@
 //! Values that are written in a statement: literals are read as text, parameters taken as they are, and DataFusion evaluates the rest.
 
-use arrow::array::{ArrayRef, AsArray, StringArray};
-use arrow::compute::{CastOptions, cast_with_options, concat};
+use arrow::array::{Array, ArrayRef, new_empty_array};
+use arrow::compute::concat;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Spanned, Statement, UnaryOperator, Value, ValueWithSpan};
@@ -11,8 +11,9 @@ use futures::TryStreamExt;
 use millpond_formats::text::parse_column;
 use millpond_sql::ast;
 
-use super::Given;
+use super::assign::assign;
 use super::write::Slot;
+use super::{Given, number};
 use crate::error::{Error, Result, invalid_text};
 use crate::interrupt::Interrupt;
 use crate::session::Session;
@@ -44,8 +45,8 @@ pub async fn evaluate(
             let expression = &row[index];
             cells.push(match literal(expression, &slot.data_type) {
                 Some(text) => Cell::Text(text),
-                None => match parameter(expression, given)? {
-                    Some(value) => Cell::Value(value.to_array()?),
+                None => match given_value(expression, &slot.data_type, given)? {
+                    Some(value) => Cell::Value(value),
                     None => {
                         expressions.push(expression);
                         Cell::Expression(expressions.len() - 1)
@@ -65,17 +66,51 @@ pub async fn evaluate(
     columns.into_iter().zip(slots).enumerate().map(column).collect()
 }
 
-/// One value: of DELETE's conditions.
-pub async fn evaluate_one(
+/// The values of a key column that DELETE's conditions name. What the column's type cannot hold is the key of no row.
+pub async fn keys(
     session: &Session,
     interrupt: &mut Interrupt<'_>,
     slot: &Slot,
     expressions: &[Expr],
     given: &Given<'_>,
 ) -> Result<ArrayRef> {
-    let rows: Vec<Vec<Expr>> = expressions.iter().map(|expression| vec![expression.clone()]).collect();
-    let mut columns = evaluate(session, interrupt, std::slice::from_ref(slot), &rows, given).await?;
-    columns.pop().ok_or_else(|| Error::internal("a value has no column"))
+    let mut found: Vec<ArrayRef> = Vec::with_capacity(expressions.len());
+    let mut left: Vec<&Expr> = Vec::new();
+    for expression in expressions {
+        let placed = |error| place(error, expression, given.message);
+        if let Some(value) = exact_number(expression, &slot.data_type)? {
+            found.extend(key(&value, slot).map_err(placed)?);
+        } else if let Some(text) = literal(expression, &slot.data_type) {
+            found.extend(text.map(|text| read(&text, slot)).transpose().map_err(placed)?);
+        } else if let Some(value) = parameter(expression, given)? {
+            found.extend(key(&value.to_array()?, slot).map_err(placed)?);
+        } else {
+            left.push(expression);
+        }
+    }
+    for chunk in left.chunks(EXPRESSIONS_MAX) {
+        let values = compute(session, interrupt, chunk, given).await?;
+        for (value, expression) in values.iter().zip(chunk) {
+            found.extend(key(value, slot).map_err(|error| place(error, expression, given.message))?);
+        }
+    }
+    let found: Vec<&dyn Array> = found.iter().map(AsRef::as_ref).collect();
+    if found.is_empty() { Ok(new_empty_array(&slot.data_type)) } else { Ok(concat(&found)?) }
+}
+
+/// One value as a key; `None` when no key is equal to it.
+fn key(value: &ArrayRef, slot: &Slot) -> Result<Option<ArrayRef>> {
+    if value.logical_null_count() > 0 {
+        return Ok(None);
+    }
+    if value.data_type().is_numeric() && slot.data_type.is_numeric() {
+        return number::exact(value, &slot.data_type);
+    }
+    assign(value, &slot.data_type, &slot.name).map(Some)
+}
+
+fn read(text: &str, slot: &Slot) -> Result<ArrayRef> {
+    parse_column([Some(text)].into_iter(), &slot.data_type).map_err(|(_, reason)| Error::new(invalid_text(&reason), reason))
 }
 
 fn place(error: Error, expression: &Expr, message: &str) -> Error {
@@ -103,6 +138,32 @@ fn literal(expression: &Expr, data_type: &DataType) -> Option<Option<String>> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// The number that is written, when it is compared with whole numbers or DECIMALs: as it stands there.
+fn exact_number(expression: &Expr, data_type: &DataType) -> Result<Option<ArrayRef>> {
+    let exact = matches!(data_type, DataType::Int32 | DataType::Int64 | DataType::Decimal128(..));
+    let number = number_text(expression).filter(|_| exact).and_then(|text| number::decimal(&text));
+    Ok(number.map(|number| number.to_array()).transpose()?)
+}
+
+fn number_text(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => Some(text.to_string()),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(_) => number_text(expr).map(|text| format!("-{text}")),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A parameter, or a number for a column of another type, which is rounded as what is written rather than as a DOUBLE.
+fn given_value(expression: &Expr, data_type: &DataType, given: &Given<'_>) -> Result<Option<ArrayRef>> {
+    match parameter(expression, given)? {
+        Some(value) => Ok(Some(value.to_array()?)),
+        None => exact_number(expression, data_type),
     }
 }
 
@@ -168,33 +229,12 @@ fn finish(cells: Vec<Cell>, slot: &Slot, evaluated: &[ArrayRef]) -> std::result:
             Cell::Text(text) => {
                 parse_column([text.as_deref()].into_iter(), &slot.data_type).map_err(|(_, reason)| invalid((row, reason)))?
             }
-            Cell::Value(value) => convert(value, slot).map_err(|error| (row, error))?,
-            Cell::Expression(index) => convert(&evaluated[*index], slot).map_err(|error| (row, error))?,
+            Cell::Value(value) => assign(value, &slot.data_type, &slot.name).map_err(|error| (row, error))?,
+            Cell::Expression(index) => assign(&evaluated[*index], &slot.data_type, &slot.name).map_err(|error| (row, error))?,
         });
     }
-    let values: Vec<&dyn arrow::array::Array> = values.iter().map(AsRef::as_ref).collect();
+    let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
     concat(&values).map_err(|error| (0, error.into()))
-}
-
-/// One value as the column's type.
-fn convert(value: &ArrayRef, slot: &Slot) -> Result<ArrayRef> {
-    if value.data_type() == &slot.data_type {
-        return Ok(ArrayRef::clone(value));
-    }
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    if matches!(value.data_type(), DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) {
-        let texts = cast_with_options(value, &DataType::Utf8, &strict)?;
-        let texts: &StringArray = texts.as_string();
-        return parse_column(texts.iter(), &slot.data_type).map_err(|(_, reason)| Error::new(invalid_text(&reason), reason));
-    }
-    cast_with_options(value, &slot.data_type, &strict).map_err(|error| {
-        let error = Error::from(error);
-        if error.sqlstate == "22P02" || error.sqlstate == "42000" {
-            Error::new("42804", format!("column \"{}\" cannot hold the value: {}", slot.name, error.message))
-        } else {
-            error
-        }
-    })
 }
 
 #[cfg(test)]
@@ -210,9 +250,29 @@ mod tests {
         assert_eq!(literal(&expression("-7"), &DataType::Int32), Some(Some("-7".to_string())));
         assert_eq!(literal(&expression("NULL"), &DataType::Int32), Some(None));
         assert_eq!(literal(&expression("'a'"), &DataType::Boolean), Some(Some("a".to_string())));
-        // Rounding, times in milliseconds and functions are for DataFusion.
+        // Rounding, times in milliseconds and functions are for others.
         assert_eq!(literal(&expression("1.5"), &DataType::Int32), None);
         assert_eq!(literal(&expression("1000"), &DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, None)), None);
         assert_eq!(literal(&expression("1 + 1"), &DataType::Int32), None);
+    }
+
+    fn slot(data_type: DataType) -> Slot {
+        Slot { name: "k".to_string(), data_type, place: super::super::write::Place::Column(0) }
+    }
+
+    #[test]
+    fn a_number_that_its_column_cannot_hold_is_no_key() {
+        let named = |text: &str, data_type: DataType| {
+            let value = exact_number(&expression(text), &data_type).unwrap().unwrap();
+            key(&value, &slot(data_type)).unwrap().map(|found| ScalarValue::try_from_array(&found, 0).unwrap())
+        };
+        assert_eq!(named("2.0", DataType::Int32), Some(ScalarValue::from(2i32)));
+        assert_eq!(named("-7", DataType::Int32), Some(ScalarValue::from(-7i32)));
+        assert_eq!(named("1.9", DataType::Int32), None);
+        assert_eq!(named("99999999999", DataType::Int32), None);
+        assert_eq!(named("1.505", DataType::Decimal128(10, 2)), None);
+        for value in [ScalarValue::Int32(None), ScalarValue::Null, ScalarValue::from(1.9f64)] {
+            assert!(key(&value.to_array().unwrap(), &slot(DataType::Int32)).unwrap().is_none(), "{value}");
+        }
     }
 }

@@ -112,14 +112,22 @@ pub fn source_write(source: &Arc<Source>, slots: &[Slot], arrays: Vec<ArrayRef>,
     Ok(SourceWrite { source: Arc::clone(source), rows, rowtime, tombstones: None })
 }
 
-/// Into the open transaction, or the log.
+/// Into the open transaction, to the other writes of the message, or into the log.
 pub async fn write(session: &mut Session, interrupt: &mut Interrupt<'_>, writes: Vec<SourceWrite>) -> Result<()> {
-    match &mut session.transaction {
-        Transaction::Open(open) => {
-            open.extend(writes);
+    match (&mut session.transaction, &mut session.implicit) {
+        (Transaction::Open(held), _) | (_, Some(held)) => {
+            held.extend(writes);
             Ok(())
         }
         _ => append(session, interrupt, writes).await,
+    }
+}
+
+/// Appends what the statements of the message have written so far.
+pub async fn commit_implicit(session: &mut Session, interrupt: &mut Interrupt<'_>) -> Result<()> {
+    match session.implicit.as_mut().map(std::mem::take) {
+        Some(writes) => append(session, interrupt, writes).await,
+        None => Ok(()),
     }
 }
 

@@ -1,10 +1,11 @@
 //! One connection: its session, and the loop that reads its messages.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use pgwire::api::cancel::DefaultCancelHandler;
 use pgwire::api::{ClientInfo, ConnectionHandle, PgWireConnectionState};
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
@@ -15,6 +16,7 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use crate::error::Error;
 use crate::interrupt::{Hangup, Interrupt, stopped};
 use crate::session::{Session, Shared};
 
@@ -105,7 +107,11 @@ async fn converse(socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
     tokio::pin!(startup);
     let negotiated = tokio::select! {
         () = &mut startup => return Ok(()),
-        socket = negotiate_tls(socket, None) => socket?,
+        // What cannot be read as a message makes the library panic.
+        socket = AssertUnwindSafe(negotiate_tls(socket, None)).catch_unwind() => match socket {
+            Ok(socket) => socket?,
+            Err(_) => return Ok(()),
+        },
     };
     let Some(mut socket) = negotiated else { return Ok(()) };
     let cancel = Arc::new(DefaultCancelHandler::new(Arc::clone(&shared.connections)));
@@ -115,10 +121,14 @@ async fn converse(socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
         let message = tokio::select! {
             () = &mut startup, if starting => return Ok(()),
             () = stopped(&mut stopping) => {
-                let error = crate::error::Error::new("57P01", "terminating connection because the server is shutting down");
+                let error = Error::new("57P01", "terminating connection because the server is shutting down");
                 return process_error(&mut socket, error.into(), false).await;
             }
-            message = socket.next() => message,
+            // A message whose lengths do not fit together makes the library panic. Nothing but its buffer is in use then.
+            message = AssertUnwindSafe(socket.next()).catch_unwind() => match message {
+                Ok(message) => message,
+                Err(_) => return process_error(&mut socket, protocol_violation("the lengths in a message do not fit together"), false).await,
+            },
         };
         let message = match message {
             Some(Ok(PgWireFrontendMessage::Terminate(_))) | None => return Ok(()),
@@ -126,7 +136,7 @@ async fn converse(socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
             Some(Err(PgWireError::IoError(error))) => return Err(error),
             Some(Err(error)) => {
                 // Where the next message begins is not known any more.
-                return process_error(&mut socket, protocol_violation(&error), false).await;
+                return process_error(&mut socket, protocol_violation(error), false).await;
             }
         };
         let extended = match socket.state() {
@@ -136,6 +146,8 @@ async fn converse(socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
         let handler = || Arc::clone(&connection);
         let handled = process_message(message, &mut socket, handler(), handler(), handler(), handler(), Arc::clone(&cancel)).await;
         if let Err(error) = handled {
+            // Whatever went wrong, PostgreSQL lets a transaction not go on.
+            connection.session().await.failed();
             let error = named(error);
             let fatal = matches!(&error, PgWireError::UserError(info) if info.is_fatal());
             process_error(&mut socket, error, extended).await?;
@@ -146,14 +158,13 @@ async fn converse(socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
     }
 }
 
-fn protocol_violation(error: &PgWireError) -> PgWireError {
+fn protocol_violation(error: impl std::fmt::Display) -> PgWireError {
     let info = ErrorInfo::new("FATAL".to_string(), "08P01".to_string(), format!("protocol violation: {error}"));
     PgWireError::UserError(Box::new(info))
 }
 
 /// The library's own errors, in PostgreSQL's words.
 fn named(error: PgWireError) -> PgWireError {
-    use crate::error::Error;
     match error {
         PgWireError::PortalNotFound(name) => Error::new("34000", format!("portal \"{name}\" does not exist")).into(),
         PgWireError::StatementNotFound(name) => Error::new("26000", format!("prepared statement \"{name}\" does not exist")).into(),

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use futures::{Sink, SinkExt};
@@ -14,18 +14,22 @@ use millpond_sql::ast::Kind;
 use pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use pgwire::api::query::ExtendedQueryHandler;
 use pgwire::api::results::{FieldInfo, QueryResponse, Response};
-use pgwire::api::stmt::QueryParser;
+use pgwire::api::stmt::{QueryParser, StoredStatement};
 use pgwire::api::store::{Entry, PortalStore};
 use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::extendedquery::{Bind, BindComplete, Execute, PortalSuspended};
+use pgwire::messages::extendedquery::{
+    Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended, TARGET_TYPE_BYTE_PORTAL,
+    TARGET_TYPE_BYTE_STATEMENT,
+};
 use pgwire::messages::response::EmptyQueryResponse;
 
 use super::Client;
 use super::connection::Connection;
 use super::encode::{self, Formats};
-use super::{parameters, send};
+use super::types::pg_type;
+use super::{declared, parameters, send};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::pg_catalog::{self, CatalogQuery};
@@ -109,7 +113,12 @@ async fn prepare(session: &Session, interrupt: &mut Interrupt<'_>, sql: &str, ty
             let plan = async { serving.prepare(query, &settings).await.map_err(|error| Error::bound(error, sql)) };
             let plan = Arc::new(interrupt.guard(plan).await?);
             wanted = plan.parameters().to_vec();
-            let schema = Arc::clone(plan.schema());
+            let schema = declared::schema(session, interrupt, query, &plan, types).await?;
+            if schema.is_some() {
+                // What the client declared decides the types of the rows: the values stay of those types.
+                declared::forget(&mut wanted, types);
+            }
+            let schema = schema.unwrap_or_else(|| Arc::clone(plan.schema()));
             pull = Some(plan);
             Some(schema)
         }
@@ -236,6 +245,68 @@ impl ExtendedQueryHandler for Connection {
         Arc::new(self.clone())
     }
 
+    async fn on_parse<C>(&self, client: &mut C, message: Parse) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<C::Error>,
+    {
+        if let Some(name) = &message.name
+            && self.session().await.prepared.contains(name)
+        {
+            return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")).into());
+        }
+        match StoredStatement::parse(client, &message, self.query_parser()).await? {
+            Some(statement) => client.portal_store().put_statement(Arc::new(statement)),
+            None => client.portal_store().put_empty_statement(message.name.as_deref().unwrap_or(DEFAULT_NAME)),
+        }
+        if let Some(name) = message.name {
+            self.session().await.prepared.insert(name);
+        }
+        client.feed(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
+        Ok(())
+    }
+
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<C::Error>,
+    {
+        // A cursor that DECLARE made is a portal, too.
+        if message.target_type == TARGET_TYPE_BYTE_PORTAL
+            && let Some(name) = &message.name
+            && client.portal_store().get_portal(name).is_none()
+        {
+            let schema = cursor::schema(&*self.session().await, name).map_err(|_| PgWireError::PortalNotFound(name.clone()))?;
+            let fields = encode::fields(&schema, &Formats::Text)?;
+            client.feed(PgWireBackendMessage::RowDescription(send::description(&fields))).await?;
+            return Ok(());
+        }
+        self._on_describe(client, message).await
+    }
+
+    async fn on_close<C>(&self, client: &mut C, message: Close) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<C::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        match message.target_type {
+            TARGET_TYPE_BYTE_STATEMENT => {
+                client.portal_store().rm_statement(name);
+                self.session().await.prepared.remove(name);
+            }
+            _ => client.portal_store().rm_portal(name),
+        }
+        client.feed(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await?;
+        Ok(())
+    }
+
     async fn on_bind<C>(&self, client: &mut C, message: Bind) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -245,6 +316,10 @@ impl ExtendedQueryHandler for Connection {
     {
         let statement_name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
         let portal_name = message.portal_name.as_deref().unwrap_or(DEFAULT_NAME);
+        // DEALLOCATE knows the names only.
+        if message.statement_name.is_some() && !self.session().await.prepared.contains(statement_name) {
+            return Err(PgWireError::StatementNotFound(statement_name.to_owned()));
+        }
         match client.portal_store().get_statement(statement_name) {
             Some(Entry::Value(statement)) => {
                 check_counts(&message, statement.statement.0.wire.len())?;
@@ -372,7 +447,10 @@ async fn execute<C: Client>(
     let name = response.command_tag().to_string();
     let (count, all) = send::rows(client, interrupt, response.data_rows(), rows_max).await?;
     if all {
-        *state = PortalExecutionState::Finished;
+        // Asked again, it has no more rows.
+        let mut ended = QueryResponse::new(response.row_schema(), futures::stream::empty());
+        ended.set_command_tag(&name);
+        *state = PortalExecutionState::Suspended(ended);
         send::complete(client, if counted { format!("{name} {count}") } else { name }).await
     } else {
         send::feed(client, PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await

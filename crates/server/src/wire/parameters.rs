@@ -11,6 +11,7 @@ use millpond_formats::text::parse_column;
 use pgwire::api::Type;
 
 use crate::error::{Error, Result, invalid_text};
+use crate::statement::number;
 
 /// From 1970-01-01 to 2000-01-01, where the binary protocol counts from.
 const EPOCH_DAYS: i32 = 10_957;
@@ -24,13 +25,44 @@ pub fn wire_type(wanted: Option<&DataType>) -> Type {
     }
 }
 
-/// The value of parameter `number` (from 1).
-pub fn decode(number: usize, bytes: Option<&Bytes>, binary: bool, wire: &Type, wanted: Option<&DataType>) -> Result<ScalarValue> {
-    let wanted = wanted.cloned().unwrap_or_else(|| natural(wire));
-    let Some(bytes) = bytes else { return Ok(ScalarValue::try_from(&wanted)?) };
-    let context = |error: Error| error.context(format!("parameter ${number}"));
+/// The value of the parameter `position` (from 1).
+pub fn decode(position: usize, bytes: Option<&Bytes>, binary: bool, wire: &Type, wanted: Option<&DataType>) -> Result<ScalarValue> {
+    let Some(bytes) = bytes else { return Ok(ScalarValue::try_from(&wanted.cloned().unwrap_or_else(|| natural(wire)))?) };
+    let context = |error: Error| error.context(format!("parameter ${position}"));
     let value = if binary { from_binary(bytes, wire) } else { text(bytes).map(|text| ScalarValue::Utf8(Some(text))) };
-    value.and_then(|value| fit(&value, &wanted)).map_err(context)
+    value.and_then(|value| typed(&value, wire, wanted)).map_err(context)
+}
+
+/// A number or a time of another type than is wanted stays what it is when `wanted` cannot hold it: `k = 1.9` is true of no INT, and
+/// what is written to a column is rounded as PostgreSQL's assignment does.
+fn typed(value: &ScalarValue, wire: &Type, wanted: Option<&DataType>) -> Result<ScalarValue> {
+    let Some(wanted) = wanted else { return own(value, wire) };
+    let same = *wire == wire_type(Some(wanted)) && *wire != Type::NUMERIC;
+    if same || !alike(&natural(wire), wanted) {
+        return fit(value, wanted);
+    }
+    let own = own(value, wire)?;
+    match number::exact(&own.to_array()?, wanted)? {
+        Some(exact) => Ok(ScalarValue::try_from_array(&exact, 0)?),
+        None => Ok(own),
+    }
+}
+
+/// As what it was sent: a NUMERIC with the digits that it has.
+fn own(value: &ScalarValue, wire: &Type) -> Result<ScalarValue> {
+    match value {
+        ScalarValue::Utf8(Some(text)) if *wire == Type::NUMERIC => match number::decimal(text) {
+            Some(number) => Ok(number),
+            None => fit(value, &natural(wire)),
+        },
+        _ => fit(value, &natural(wire)),
+    }
+}
+
+/// Whether values of the two types can be compared with each other.
+fn alike(left: &DataType, right: &DataType) -> bool {
+    let time = |data_type: &DataType| matches!(data_type, DataType::Date32 | DataType::Timestamp(..));
+    left.is_numeric() && right.is_numeric() || time(left) && time(right)
 }
 
 /// The type of values that come as `wire`.
@@ -45,8 +77,29 @@ fn natural(wire: &Type) -> DataType {
         Type::TIME => DataType::Time32(TimeUnit::Millisecond),
         Type::TIMESTAMP | Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Millisecond, None),
         Type::NUMERIC => DataType::Decimal128(38, 10),
-        _ => DataType::Utf8,
+        _ => match element(wire) {
+            Some(element) => DataType::new_list(natural(&element), true),
+            None => DataType::Utf8,
+        },
     }
+}
+
+/// What an array is made of; `None` for what is no array.
+fn element(wire: &Type) -> Option<Type> {
+    Some(match *wire {
+        Type::BOOL_ARRAY => Type::BOOL,
+        Type::INT2_ARRAY => Type::INT2,
+        Type::INT4_ARRAY => Type::INT4,
+        Type::INT8_ARRAY => Type::INT8,
+        Type::FLOAT4_ARRAY => Type::FLOAT4,
+        Type::FLOAT8_ARRAY => Type::FLOAT8,
+        Type::TEXT_ARRAY => Type::TEXT,
+        Type::VARCHAR_ARRAY => Type::VARCHAR,
+        Type::DATE_ARRAY => Type::DATE,
+        Type::TIMESTAMP_ARRAY => Type::TIMESTAMP,
+        Type::TIMESTAMPTZ_ARRAY => Type::TIMESTAMPTZ,
+        _ => return None,
+    })
 }
 
 fn text(bytes: &[u8]) -> Result<String> {
@@ -77,11 +130,46 @@ fn from_binary(bytes: &[u8], wire: &Type) -> Result<ScalarValue> {
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::JSON | Type::CHAR => {
             ScalarValue::Utf8(Some(text(bytes)?))
         }
-        _ => {
-            return Err(Error::unsupported(format!("parameters of type {} are not supported in binary format", wire.name()))
-                .hint("Send them as text."));
-        }
+        _ => match element(wire) {
+            Some(element) => ScalarValue::List(ScalarValue::new_list(&elements(bytes, wire, &element)?, &natural(&element), true)),
+            None => {
+                return Err(Error::unsupported(format!("parameters of type {} are not supported in binary format", wire.name()))
+                    .hint("Send them as text."));
+            }
+        },
     })
+}
+
+/// The elements of a binary array: dimensions, whether there are NULLs, the elements' type; length and lower bound of each dimension;
+/// then each element after its length, which is -1 for NULL.
+fn elements(bytes: &[u8], wire: &Type, element: &Type) -> Result<Vec<ScalarValue>> {
+    let wrong = || Error::new("22P03", format!("incorrect binary data format for type {}", wire.name()));
+    let mut rest = bytes;
+    let mut take = |length: usize| -> Result<&[u8]> {
+        let (taken, left) = rest.split_at_checked(length).ok_or_else(wrong)?;
+        rest = left;
+        Ok(taken)
+    };
+    let int = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).map(i32::from_be_bytes).map_err(|_| wrong());
+    let dimensions = int(take(4)?)?;
+    take(8)?;
+    if dimensions == 0 {
+        return Ok(Vec::new());
+    }
+    if dimensions != 1 {
+        return Err(Error::unsupported("arrays of several dimensions are not supported as parameters"));
+    }
+    let count = int(take(4)?)?;
+    take(4)?;
+    let data_type = natural(element);
+    (0..count)
+        .map(|_| -> Result<ScalarValue> {
+            match usize::try_from(int(take(4)?)?) {
+                Ok(length) => fit(&from_binary(take(length)?, element)?, &data_type),
+                Err(_) => Ok(ScalarValue::try_from(&data_type)?),
+            }
+        })
+        .collect()
 }
 
 /// Digits of a binary NUMERIC; `None` for what is none.
@@ -178,5 +266,33 @@ mod tests {
         assert_eq!(decode(2, Some(&text), false, &Type::INT4, None).unwrap_err().sqlstate, "22P02");
         assert_eq!(decode(2, Some(&text), true, &Type::INT4, None).unwrap_err().sqlstate, "22P03");
         assert_eq!(decode(1, None, false, &Type::INT4, None).unwrap(), ScalarValue::Int32(None));
+    }
+
+    #[test]
+    fn what_does_not_fit_stays_what_it_is() {
+        let float =
+            |value: f64| decode(1, Some(&Bytes::copy_from_slice(&value.to_be_bytes())), true, &Type::FLOAT8, Some(&DataType::Int32));
+        assert_eq!(float(1.9).unwrap(), ScalarValue::from(1.9f64));
+        assert_eq!(float(2.0).unwrap(), ScalarValue::from(2i32));
+        let large = Bytes::copy_from_slice(&(1i64 << 40).to_be_bytes());
+        let large = decode(1, Some(&large), true, &Type::INT8, Some(&DataType::Int32));
+        assert_eq!(large.unwrap(), ScalarValue::from(1i64 << 40));
+        let numeric = |text: &str, wanted: &DataType| decode(1, Some(&binary(text).freeze()), true, &Type::NUMERIC, Some(wanted)).unwrap();
+        assert_eq!(numeric("0.5", &DataType::Int32), ScalarValue::Decimal128(Some(5), 1, 1));
+        assert_eq!(numeric("1.5", &DataType::Decimal128(12, 2)), ScalarValue::Decimal128(Some(150), 12, 2));
+        assert_eq!(numeric("1.505", &DataType::Decimal128(12, 2)), ScalarValue::Decimal128(Some(1505), 4, 3));
+    }
+
+    #[test]
+    fn arrays_come_in_binary() {
+        let array = |parts: &[i32]| Bytes::from(parts.iter().flat_map(|part| part.to_be_bytes()).collect::<Vec<u8>>());
+        let list = decode(1, Some(&array(&[1, 1, 23, 2, 1, 4, 7, -1])), true, &Type::INT4_ARRAY, None).unwrap();
+        let expected = [ScalarValue::from(7i32), ScalarValue::Int32(None)];
+        assert_eq!(list, ScalarValue::List(ScalarValue::new_list(&expected, &DataType::Int32, true)));
+        let none = decode(1, Some(&array(&[0, 0, 23])), true, &Type::INT4_ARRAY, None).unwrap();
+        assert_eq!(none, ScalarValue::List(ScalarValue::new_list(&[], &DataType::Int32, true)));
+        for broken in [&[1, 0, 23, 2, 1, 4, 7][..], &[1, 0][..]] {
+            assert_eq!(decode(1, Some(&array(broken)), true, &Type::INT4_ARRAY, None).unwrap_err().sqlstate, "22P03");
+        }
     }
 }

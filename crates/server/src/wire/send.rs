@@ -147,6 +147,6 @@ pub async fn feed<C: Client>(client: &mut C, message: PgWireBackendMessage) -> P
     client.feed(message).await.map_err(Into::into)
 }
 
-fn description(fields: &[FieldInfo]) -> RowDescription {
+pub fn description(fields: &[FieldInfo]) -> RowDescription {
     RowDescription::new(fields.iter().map(FieldDescription::from).collect())
 }

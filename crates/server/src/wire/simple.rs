@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{Sink, SinkExt};
+use millpond_sql::Statement;
+use millpond_sql::ast::Kind;
 use pgwire::api::query::{SimpleQueryHandler, send_ready_for_query};
 use pgwire::api::results::Response;
 use pgwire::api::store::PortalStore;
@@ -19,11 +21,11 @@ use super::Client;
 use super::connection::Connection;
 use super::encode::Formats;
 use super::send;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::pg_catalog;
 use crate::session::{Pending, Session};
-use crate::statement::{self, Answer, Given};
+use crate::statement::{self, Answer, Given, write};
 
 #[async_trait]
 impl SimpleQueryHandler for Connection {
@@ -102,27 +104,30 @@ async fn catalog_queries<C: Client>(
 }
 
 /// Runs what is left of a message. A COPY FROM STDIN takes the rest along until its data has come.
+///
+/// Several statements are a transaction: what they write is appended at the end of the message, or before a statement that does
+/// anything else, which sees it then.
 pub async fn statements<C: Client>(
     client: &mut C,
     session: &mut Session,
     interrupt: &mut Interrupt<'_>,
     mut pending: Pending,
 ) -> PgWireResult<()> {
+    session.implicit = (pending.statements.len() > 1).then(Vec::new);
     while let Some(next) = pending.statements.pop_front() {
-        let given = Given { message: &pending.message, ..Given::default() };
-        let shared = Arc::clone(&session.shared);
-        let answer = match pg_catalog::function_query(&next) {
-            Some(query) => interrupt.guard(shared.pg_catalog.run(session, query)).await.map(Answer::Rows),
-            None => statement::run(session, interrupt, &next, given).await,
-        };
-        let sent = match answer {
+        let sent = match answer(session, interrupt, &next, &pending.message).await {
             Ok(Answer::CopyIn(copy)) => {
+                session.implicit = None;
                 send::copy_in(client, session, copy.columns(), false).await?;
                 session.copy = Some((*copy, pending));
                 return Ok(());
             }
             Ok(answer) => send::answer(client, session, interrupt, answer, &Formats::Text).await,
             Err(error) => Err(error.into()),
+        };
+        let sent = match sent {
+            Ok(()) if pending.statements.is_empty() => write::commit_implicit(session, interrupt).await.map_err(PgWireError::from),
+            sent => sent,
         };
         if let Err(error) = sent {
             send::notices(client, session).await?;
@@ -132,5 +137,17 @@ pub async fn statements<C: Client>(
         }
         client.set_transaction_status(session.transaction_status());
     }
+    session.implicit = None;
     Ok(())
+}
+
+async fn answer(session: &mut Session, interrupt: &mut Interrupt<'_>, statement: &Statement, message: &str) -> Result<Answer> {
+    if !matches!(statement.kind, Kind::InsertValues(_) | Kind::Delete(_)) {
+        write::commit_implicit(session, interrupt).await?;
+    }
+    if let Some(query) = pg_catalog::function_query(statement) {
+        let shared = Arc::clone(&session.shared);
+        return interrupt.guard(shared.pg_catalog.run(session, query)).await.map(Answer::Rows);
+    }
+    statement::run(session, interrupt, statement, Given { message, ..Given::default() }).await
 }

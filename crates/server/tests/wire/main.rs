@@ -3,7 +3,9 @@
 mod copy;
 mod cursors;
 mod errors;
+mod parameters;
 mod process;
+mod protocol;
 mod psql;
 mod pushes;
 mod server;

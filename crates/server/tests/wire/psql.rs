@@ -39,7 +39,7 @@ async fn backslash_commands_show_what_was_declared() {
     assert!(out.contains("public|lcase|") && out.contains("|func"), "{out}{error}");
     let (out, error) = psql(&server, &["\\df"]);
     assert!(out.contains("topk") && !out.contains("pg_sleep"), "{out}{error}");
-    for command in ["\\dn", "\\di", "\\dv", "\\dT", "\\conninfo"] {
+    for command in ["\\dn", "\\di", "\\dv", "\\conninfo"] {
         let (_, error) = psql(&server, &[command]);
         assert!(!error.contains("ERROR"), "{command}: {error}");
     }

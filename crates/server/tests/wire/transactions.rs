@@ -55,3 +55,37 @@ async fn rows_of_a_table_are_replaced_and_deleted_by_key() {
     let plan = rows(&client, "EXPLAIN SELECT v FROM t WHERE k = 'c'").await.concat().join("\n");
     assert!(plan.contains("lookup=[k = 'c']"), "{plan}");
 }
+
+#[tokio::test]
+async fn the_statements_of_a_message_are_one_transaction() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("CREATE STREAM a (v INT) WITH (kafka_topic = 'a', partitions = 1)").await.unwrap();
+    fails(&client, "INSERT INTO a VALUES (1); INSERT INTO a VALUES ('x')").await;
+    assert!(rows(&client, "SELECT v FROM a").await.is_empty());
+    assert_eq!(rows(&client, "INSERT INTO a VALUES (1); FLUSH; SELECT v FROM a; INSERT INTO a VALUES (2)").await, [["1"]]);
+    assert_eq!(rows(&client, "FLUSH; SELECT v FROM a ORDER BY v").await, [["1"], ["2"]]);
+}
+
+#[tokio::test]
+async fn a_rollback_undoes_what_was_set() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("SET application_name = 'one'; BEGIN; SET application_name = 'two'; ROLLBACK").await.unwrap();
+    assert_eq!(rows(&client, "SHOW application_name").await, [["one"]]);
+    client.batch_execute("BEGIN; SET application_name = 'two'; COMMIT").await.unwrap();
+    assert_eq!(rows(&client, "SHOW application_name").await, [["two"]]);
+}
+
+#[tokio::test]
+async fn a_read_only_transaction_writes_nothing() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("CREATE TABLE t (k INT PRIMARY KEY) WITH (kafka_topic = 't', partitions = 1)").await.unwrap();
+    for sql in ["INSERT INTO t VALUES (1)", "DELETE FROM t WHERE k = 1", "COPY t FROM STDIN"] {
+        client.batch_execute("BEGIN READ ONLY").await.unwrap();
+        assert_eq!(fails(&client, sql).await.0, "25006", "{sql}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+    }
+    client.batch_execute("INSERT INTO t VALUES (1)").await.unwrap();
+}

@@ -7,7 +7,7 @@
 //!  before a repartition (Partial): rows ─► accumulators ──flush──► states;   behind it (Final): states ─► as above
 //! ```
 //!
-//! AGG-1  a row for a closed window changes no state and is counted as late.
+//! AGG-1  a row for a closed window changes no state and is counted as late. Behind a partial a row stands for those it was combined of.
 //! AGG-2  the accumulators of an interval hold the stored state of each of their groups, merged in before its first row.
 //! AGG-3  rows come out at a flush, in the order in which their groups were first touched; with `EMIT FINAL` once, when the window closes.
 //! AGG-4  how the input is cut into batches, and where commits fall, does not change the state.
@@ -31,9 +31,10 @@ use millpond_state::window_key::SUFFIX_LEN;
 use self::accumulators::{Accumulators, Calls};
 use self::group_store::{GROUP, GroupStore};
 use self::groups::Groups;
-use self::input::{Arguments, Grouping, Values, report_late};
+use self::input::{Arguments, Grouping, Values};
 use self::output::{At, Updates};
 use self::shape::Shape;
+use super::late::{Late, LateRow, Of};
 use super::row_codec::RowCodec;
 use super::store::StoreHandle;
 use super::window::{TimeWindows, bounds, push_bounds};
@@ -170,6 +171,11 @@ impl Aggregate {
         })
     }
 
+    /// What its store is encoded as.
+    pub(crate) fn layout(&self) -> String {
+        format!("{};{}", self.keys.layout(), self.states.layout())
+    }
+
     /// Evaluates, judges and assigns windows. `None`: nothing is left.
     fn prepare(&self, batch: Batch, context: &mut Context<'_>) -> Result<Option<Prepared>> {
         let (batch, columns) = match &self.rows {
@@ -179,7 +185,7 @@ impl Aggregate {
                 (batch, columns)
             }
         };
-        let (rows, starts) = self.assign(&batch, context)?;
+        let (rows, starts) = self.assign(&batch, &columns, context)?;
         if rows.as_ref().map_or(batch.num_rows(), Vec::len) == 0 {
             return Ok(None);
         }
@@ -205,14 +211,14 @@ impl Aggregate {
     }
 
     /// The windows of the rows, in the form of [`Prepared`].
-    fn assign(&self, batch: &Batch, context: &mut Context<'_>) -> Result<(Option<Vec<u32>>, Vec<i64>)> {
+    fn assign(&self, batch: &Batch, groups: &[ArrayRef], context: &mut Context<'_>) -> Result<(Option<Vec<u32>>, Vec<i64>)> {
         let Some(windows) = &self.windows else {
             return Ok((None, Vec::new()));
         };
         let closed_end = self.store.as_ref().map_or(i64::MIN, GroupStore::closed_end);
         if self.rows.is_some() {
             let assigned = windows.assign(batch.timestamps.values(), batch.stream_times.values(), closed_end);
-            report_late(assigned.late, assigned.first_late, batch, context);
+            assigned.late.report(Of::Row, batch, groups, context)?;
             return Ok((assigned.rows, assigned.starts));
         }
         // Behind a partial, which has judged the rows: they are late only when a window was closed because a channel was idle.
@@ -223,8 +229,14 @@ impl Aggregate {
             return Ok((None, starts.to_vec()));
         }
         let open: Vec<u32> = (0..starts.len() as u32).filter(|row| is_open(&starts[*row as usize])).collect();
-        let first_late = starts.iter().position(|start| !is_open(start));
-        report_late(starts.len() - open.len(), first_late, batch, context);
+        let mut late = Late::default();
+        for (row, start) in starts.iter().enumerate() {
+            if !is_open(start) {
+                let closed = !windows.is_late(*start, batch.stream_times.value(row));
+                late.push(LateRow { row, start: *start, closed });
+            }
+        }
+        late.report(Of::Combined, batch, groups, context)?;
         let starts = open.iter().map(|row| starts[*row as usize]).collect();
         Ok((Some(open), starts))
     }

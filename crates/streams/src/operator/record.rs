@@ -1,7 +1,8 @@
 //! A topic's entries into a source's columns: what stream and table sources have in common.
 //!
-//! REC-1  only the columns that are wanted are decoded.
+//! REC-1  only the columns that are wanted are built. Whether a record can be decoded does not depend on them: all declared are checked.
 //! REC-2  a record that cannot be decoded, or has no time, is left out, counted, and explained; the others of its entry stay.
+//! REC-3  where such a record is to stop the query, what stands before it in its entry is given, and nothing behind it.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, filter, is_null};
 use arrow::datatypes::{DataType, FieldRef, Int64Type, SchemaRef};
+use arrow::util::display::array_value_to_string;
 use millpond_formats::timestamp::Pattern;
 use millpond_formats::{Decoder, Format, Options, windowed};
 use millpond_log::entry::{TIMESTAMP, TOMBSTONE};
@@ -102,31 +104,47 @@ impl RecordDecoder {
             Payload::Control(control) => {
                 let content = Content::Control { channel: fetched.entry.channel as usize, control: *control };
                 let (incidents, counters) = (Vec::new(), Counters::default());
-                return Ok(Arrival { content, incidents, counters, next_offset: fetched.next_offset });
+                return Ok(Arrival { content, incidents, counters, next_offset: fetched.next_offset, fault: None });
             }
         };
         let rows = decoded.timestamps.len();
-        let mut counters = Counters { rows_in: rows as u64, undecodable: decoded.errors.len() as u64, ..Counters::default() };
-        let incidents = self.incidents(fetched, &decoded)?;
-
         let timestamps = self.rowtimes(&decoded)?;
-        let mut kept = BooleanBufferBuilder::new(rows);
-        kept.append_n(rows, true);
+        let mut decodable = BooleanBufferBuilder::new(rows);
+        decodable.append_n(rows, true);
         for (row, _) in &decoded.errors {
-            kept.set_bit(*row, false);
+            decodable.set_bit(*row, false);
         }
+        let decodable = decodable.finish();
         let timed: BooleanBuffer = timestamps.iter().map(|time_ms| time_ms.is_some_and(|time_ms| time_ms >= 0)).collect();
-        let decodable = kept.finish();
         let kept = &decodable & &timed;
-        counters.bad_timestamp = (decodable.count_set_bits() - kept.count_set_bits()) as u64;
+        let untimed = decodable.count_set_bits() - kept.count_set_bits();
+
+        let mut left_out = decoded.errors.clone();
+        if untimed > 0 {
+            left_out.extend(self.untimed(&decoded, &timestamps, &(&decodable & &!&timed))?);
+            left_out.sort_by_key(|(row, _)| *row);
+        }
+        let fault = self.fault(fetched, &left_out);
+        let (counters, incidents) = if fault.is_some() {
+            (Counters::default(), Vec::new())
+        } else {
+            let (undecodable, bad_timestamp) = (decoded.errors.len() as u64, untimed as u64);
+            let counters = Counters { rows_in: rows as u64, undecodable, bad_timestamp, ..Counters::default() };
+            (counters, self.incidents(fetched, &decoded, &left_out)?)
+        };
 
         let offsets = Int64Array::from_iter_values((0..rows).map(|row| fetched.offset(row) as i64));
         let mut records = self.records(decoded, &timestamps, offsets)?;
-        if kept.count_set_bits() < rows {
+        let (mut counters, mut next_offset) = (counters, fetched.next_offset);
+        if let (Some(_), Some((row, _))) = (&fault, left_out.first()) {
+            records = records.slice(0, *row);
+            counters.rows_in = *row as u64;
+            next_offset = fetched.offset(*row);
+        } else if kept.count_set_bits() < rows {
             records = records.filter(&BooleanArray::new(kept, None))?;
         }
         records.batch.stream_times = running_max(&records.batch.timestamps, running_max_ms);
-        Ok(Arrival { content: Content::Records(records), incidents, counters, next_offset: fetched.next_offset })
+        Ok(Arrival { content: Content::Records(records), incidents, counters, next_offset, fault })
     }
 
     fn columns(&self, rows: &RecordBatch) -> Result<Decoded> {
@@ -222,31 +240,57 @@ impl RecordDecoder {
         Ok(Records { batch, offsets, keys })
     }
 
-    fn incidents(&self, fetched: &Fetched, decoded: &Decoded) -> Result<Vec<Incident>> {
-        let policy = self.spec.on_error;
-        let topic = || self.spec.topic.to_string();
-        if let (OnError::Stop, Some((row, reason))) = (policy, decoded.errors.first()) {
-            let (partition, offset) = (self.partition, fetched.offset(*row));
-            return Err(Error::Undecodable { topic: topic(), partition, offset, reason: reason.clone() });
+    /// Why `rows` have no time; of those that need not all be told, the first.
+    fn untimed(&self, decoded: &Decoded, timestamps: &Int64Array, rows: &BooleanBuffer) -> Result<Vec<(usize, String)>> {
+        let mut reasons = Vec::new();
+        for row in rows.set_indices().take(self.told_max()) {
+            let own = self.spec.timestamp.as_ref().filter(|_| !decoded.tombstones.value(row));
+            let time_ms = timestamps.is_valid(row).then(|| timestamps.value(row));
+            reasons.push((
+                row,
+                match own {
+                    Some((index, _)) => {
+                        let column = decoded.columns[*index].as_ref().expect("the timestamp column is wanted");
+                        no_time(self.spec.layout.columns[*index].name(), column, row, time_ms)?
+                    }
+                    None => match time_ms {
+                        Some(time_ms) => format!("the record's timestamp {time_ms} is before 1970"),
+                        None => "the record has no timestamp".to_owned(),
+                    },
+                },
+            ));
         }
-        let raw = |row: usize| match &fetched.entry.payload {
-            Payload::Opaque(rows) if policy == OnError::DeadLetter => {
-                let record = opaque::Columns::of(rows).ok()?;
-                Some((record.key(row).map(<[u8]>::to_vec), record.value(row).map(<[u8]>::to_vec)))
-            }
+        Ok(reasons)
+    }
+
+    /// Dead letters must all be kept; of others a sample will do.
+    fn told_max(&self) -> usize {
+        if self.spec.on_error == OnError::DeadLetter { usize::MAX } else { DESCRIBED_MAX }
+    }
+
+    /// What stops the query, if anything of the rows that are left out does.
+    fn fault(&self, fetched: &Fetched, left_out: &[(usize, String)]) -> Option<Error> {
+        let (row, reason) = left_out.first().filter(|_| self.spec.on_error == OnError::Stop)?;
+        let (topic, partition, offset) = (self.spec.topic.to_string(), self.partition, fetched.offset(*row));
+        Some(Error::Undecodable { topic, partition, offset, reason: reason.clone() })
+    }
+
+    fn incidents(&self, fetched: &Fetched, decoded: &Decoded, left_out: &[(usize, String)]) -> Result<Vec<Incident>> {
+        let raw = match &fetched.entry.payload {
+            Payload::Opaque(rows) if self.spec.on_error == OnError::DeadLetter && !left_out.is_empty() => Some(opaque::Columns::of(rows)?),
             _ => None,
         };
-        // Dead letters must all be kept; of others a sample will do.
-        let most = if policy == OnError::DeadLetter { usize::MAX } else { DESCRIBED_MAX };
+        // Without a raw record there is no letter to be kept.
+        let most = if raw.is_some() { usize::MAX } else { DESCRIBED_MAX };
         let incident = |(row, reason): &(usize, String)| Incident {
-            topic: Some(topic()),
+            topic: Some(self.spec.topic.to_string()),
             partition: Some(self.partition),
             offset: Some(fetched.offset(*row)),
-            rowtime_ms: Some(decoded.timestamps.value(*row)),
-            raw: raw(*row),
+            rowtime_ms: decoded.timestamps.is_valid(*row).then(|| decoded.timestamps.value(*row)),
+            raw: raw.as_ref().map(|record| (record.key(*row).map(<[u8]>::to_vec), record.value(*row).map(<[u8]>::to_vec))),
             ..Incident::new(IncidentKind::Deserialization, &self.node, reason.clone())
         };
-        Ok(decoded.errors.iter().take(most).map(incident).collect())
+        Ok(left_out.iter().take(most).map(incident).collect())
     }
 }
 
@@ -294,6 +338,18 @@ pub(crate) fn window_format(windowed: Windowed) -> windowed::Window {
         Windowed::Time { size_ms } => windowed::Window::Time { size_ms },
         Windowed::Session => windowed::Window::Session,
     }
+}
+
+/// Why a row has no time, of its timestamp column's value and the time (ms) that is read of it.
+pub(crate) fn no_time(name: &str, column: &ArrayRef, row: usize, time_ms: Option<i64>) -> Result<String> {
+    if column.is_null(row) {
+        return Ok(format!("column \"{name}\": the timestamp is null"));
+    }
+    let value = array_value_to_string(column, row)?;
+    Ok(match time_ms {
+        Some(_) => format!("column \"{name}\": the timestamp '{value}' is before 1970"),
+        None => format!("column \"{name}\": '{value}' is no timestamp of its format"),
+    })
 }
 
 /// A timestamp column's values in ms: BIGINT, TIMESTAMP, DATE, or text with its pattern. Null where there is none, or it cannot be read.

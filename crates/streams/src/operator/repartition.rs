@@ -126,7 +126,7 @@ impl Source for RepartitionSource {
             Content::Records(records) => Counters { rows_in: records.num_rows() as u64, ..Counters::default() },
             Content::Control { .. } => Counters::default(),
         };
-        Ok(Arrival { content, incidents: Vec::new(), counters, next_offset: fetched.next_offset })
+        Ok(Arrival { content, incidents: Vec::new(), counters, next_offset: fetched.next_offset, fault: None })
     }
 
     fn process(&mut self, records: Records, context: &mut Context<'_>) -> Result<()> {

@@ -30,6 +30,12 @@ impl RowCodec {
         Ok(self.converter.convert_columns(&fitting?)?)
     }
 
+    /// What a store must have been written with for its rows to be decoded: see [`RowCodec::decode`].
+    pub(crate) fn layout(&self) -> String {
+        self.types.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// The rows must have been encoded with the same types, since Arrow trusts them: a task compares its stores' layouts when it is built.
     pub(crate) fn decode<'a>(&self, rows: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
         let parser = self.converter.parser();
         // The parser's rows borrow from it, so they are collected before it goes.

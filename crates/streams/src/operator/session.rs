@@ -29,9 +29,10 @@ use super::aggregate::HELD_GROUPS_MAX;
 use super::aggregate::accumulators::{Accumulators, Calls};
 use super::aggregate::group_store::{GROUP, GroupStore};
 use super::aggregate::groups::Groups;
-use super::aggregate::input::{Arguments, Grouping, report_late};
+use super::aggregate::input::{Arguments, Grouping};
 use super::aggregate::output::{At, Updates};
 use super::aggregate::shape::Shape;
+use super::late::{Late, LateRow, Of};
 use super::row_codec::RowCodec;
 use super::store::StoreHandle;
 use super::window::{bounds, push_bounds};
@@ -124,8 +125,15 @@ impl SessionAggregate {
         })
     }
 
-    /// Takes the rows `from..` in: all, or with `once` those before a key comes again. Gives where it stopped.
-    fn accumulate(&mut self, batch: &Batch, keys: &Rows, from: usize, once: bool, context: &mut Context<'_>) -> Result<usize> {
+    /// What its store is encoded as.
+    pub(crate) fn layout(&self) -> String {
+        format!("{};{}", self.keys.layout(), self.states.layout())
+    }
+
+    /// Takes the rows `from..` in: all, or where every update is given those before a key comes again. Gives where it stopped.
+    /// Those that come too late go to `late`, by their place in `batch`.
+    fn accumulate(&mut self, batch: &Batch, keys: &Rows, from: usize, late: &mut Late, context: &mut Context<'_>) -> Result<usize> {
+        let once = self.emit == Emit::EveryUpdate;
         let mut of_row = Vec::with_capacity(batch.num_rows() - from);
         let mut key = vec![GROUP];
         for row in from..batch.num_rows() {
@@ -141,7 +149,7 @@ impl SessionAggregate {
         }
         let batch = batch.slice(from, of_row.len());
         self.load(&batch, &of_row)?;
-        self.place(&batch, &of_row, context)?;
+        self.place(&batch, &of_row, context, |row| late.push(LateRow { row: from + row.row, ..row }))?;
         Ok(from + of_row.len())
     }
 
@@ -195,28 +203,25 @@ impl SessionAggregate {
     }
 
     /// Decides where each row belongs and accumulates those that are not late.
-    fn place(&mut self, batch: &Batch, of_row: &[usize], context: &mut Context<'_>) -> Result<()> {
+    fn place(&mut self, batch: &Batch, of_row: &[usize], context: &mut Context<'_>, mut late: impl FnMut(LateRow)) -> Result<()> {
         let closed_end = self.store.closed_end();
         let reach = self.gap_ms.saturating_add(self.grace_ms);
         let (mut rows, mut pieces): (Vec<u32>, Vec<usize>) = (Vec::with_capacity(of_row.len()), Vec::with_capacity(of_row.len()));
-        let mut first_late = None;
         let held = &mut self.held;
         for (row, key) in of_row.iter().enumerate() {
             let (time, stream_time) = (batch.timestamps.value(row), batch.stream_times.value(row));
-            let is_late = |end: i64| end < stream_time.saturating_sub(reach) || end <= closed_end;
+            let is_over = |end: i64| end < stream_time.saturating_sub(reach);
+            let is_late = |end: i64| is_over(end) || end <= closed_end;
             match held.sessions[*key].place(time, stream_time, self.gap_ms, held.pieces as u32, is_late) {
-                Some(piece) => {
+                Ok(piece) => {
                     held.pieces = held.pieces.max(piece as usize + 1);
                     held.earliest_end = held.earliest_end.min(time);
                     rows.push(row as u32);
                     pieces.push(piece as usize);
                 }
-                None => {
-                    first_late.get_or_insert(row);
-                }
+                Err((start, end)) => late(LateRow { row, start, closed: !is_over(end) }),
             }
         }
-        report_late(of_row.len() - rows.len(), first_late, batch, context);
         if rows.is_empty() {
             return Ok(());
         }
@@ -315,14 +320,15 @@ impl Operator for SessionAggregate {
         let (batch, columns) = self.grouping.split(batch, context)?;
         let keys = self.keys.encode(&columns)?;
         let once = self.emit == Emit::EveryUpdate;
+        let mut late = Late::default();
         let mut from = 0;
         while from < batch.num_rows() {
-            from = self.accumulate(&batch, &keys, from, once, context)?;
+            from = self.accumulate(&batch, &keys, from, &mut late, context)?;
             if once || self.held.pieces > HELD_GROUPS_MAX {
                 self.release(context)?;
             }
         }
-        Ok(())
+        late.report(Of::Row, &batch, &columns, context)
     }
 
     fn advance(&mut self, stream_time_ms: i64, context: &mut Context<'_>) -> Result<()> {

@@ -22,7 +22,7 @@ use millpond_log::opaque::opaque_schema;
 use millpond_state::{Backend, Expiry, Write, WriteSet};
 
 use super::outbox::Outbox;
-use super::record::{millis, window_format};
+use super::record::{millis, no_time, window_format};
 use super::store::StoreHandle;
 use super::table_key::{MILLIS, TableCodec, WINDOW_END, WINDOW_START};
 use super::table_source::last_of_each;
@@ -133,17 +133,41 @@ impl Sink {
         let own: Int64Array = own.iter().map(|time_ms| time_ms.filter(|time_ms| *time_ms >= 0)).collect();
         if own.null_count() == 0 {
             output.timestamps = own;
-        } else if let Some(tombstones) = &output.tombstones {
-            let missing = own.iter().zip(tombstones.values()).filter(|(own, tombstone)| own.is_none() && !tombstone).count();
-            context.counters.bad_timestamp += missing as u64;
+            return Ok(output);
+        }
+        let tombstones = output.tombstones.as_ref();
+        let untimed = |row: &usize| own.is_null(*row) && tombstones.is_none_or(|tombstones| !tombstones.value(*row));
+        let missing: Vec<usize> = (0..own.len()).filter(untimed).collect();
+        context.counters.bad_timestamp += missing.len() as u64;
+        self.report_untimed(&missing, *index, &output, context)?;
+        if output.tombstones.is_some() {
             output.timestamps = own.iter().zip(output.timestamps.values()).map(|(own, came)| own.or(Some(*came))).collect();
         } else {
-            context.counters.bad_timestamp += own.null_count() as u64;
             let timed = UInt32Array::from_iter_values((0..own.len() as u32).filter(|row| own.is_valid(*row as usize)));
             output.timestamps = own;
             output = output.take(&timed)?;
         }
         Ok(output)
+    }
+
+    /// `index` is the timestamp column; the rows still have the times they came with.
+    fn report_untimed(&self, rows: &[usize], index: usize, output: &Output, context: &mut Context<'_>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let column = &output.columns[index];
+        let read = millis(column, self.pattern.as_ref())?;
+        for row in rows.iter().copied().take(DESCRIBED_MAX) {
+            let time_ms = read.is_valid(row).then(|| read.value(row));
+            let reason = no_time(self.spec.layout.columns[index].name(), column, row, time_ms)?;
+            context.incidents.push(Incident {
+                topic: Some(self.spec.topic.to_string()),
+                partition: Some(context.partition),
+                rowtime_ms: Some(output.timestamps.value(row)),
+                ..Incident::new(IncidentKind::Serialization, context.node, reason)
+            });
+        }
+        Ok(())
     }
 
     /// Appends the rows and puts them into the table store.

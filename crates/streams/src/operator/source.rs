@@ -6,7 +6,7 @@ use millpond_state::WriteSet;
 
 use super::{Context, Counters, Incident};
 use crate::time::Channels;
-use crate::{Batch, Result};
+use crate::{Batch, Error, Result};
 
 /// A node without inputs. Unlike [`super::Operator`]s it reads the log.
 pub trait Source: Send {
@@ -37,6 +37,8 @@ pub struct Arrival {
     pub counters: Counters,
     /// Where the log goes on behind it.
     pub next_offset: u64,
+    /// What stops the query at `next_offset`, once the rows before it are committed.
+    pub fault: Option<Error>,
 }
 
 #[derive(Debug)]

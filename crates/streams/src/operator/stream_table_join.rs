@@ -69,6 +69,11 @@ impl StreamTableJoin {
         })
     }
 
+    /// What its store is encoded as.
+    pub(crate) fn layout(&self) -> String {
+        format!("{};{}", self.keys.layout(), self.rows.layout())
+    }
+
     fn change(&mut self, batch: &Batch) -> Result<()> {
         let Some(changes) = &batch.changes else {
             return Err(Error::Topology("the table's side of a join was given a stream".into()));

@@ -9,6 +9,7 @@
 
 use millpond_state::window_key;
 
+use super::late::{Late, LateRow};
 use crate::topology::{WindowKind, WindowSpec};
 use crate::{Error, Result};
 
@@ -22,14 +23,12 @@ pub struct TimeWindows {
 
 /// The windows of a batch's rows, in the order of the rows and, for a row, of the windows.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Assigned {
+pub(crate) struct Assigned {
     /// Which row each window is of. `None`: each row has exactly one.
     pub rows: Option<Vec<u32>>,
     pub starts: Vec<i64>,
     /// Rows that were left out of a window, at least.
-    pub late: usize,
-    /// The first of them.
-    pub first_late: Option<usize>,
+    pub late: Late,
 }
 
 impl TimeWindows {
@@ -61,7 +60,7 @@ impl TimeWindows {
     }
 
     /// Rows are late, too, for windows that ended at or before `closed_end`: those are emitted or forgotten already.
-    pub fn assign(&self, times: &[i64], stream_times: &[i64], closed_end: i64) -> Assigned {
+    pub(crate) fn assign(&self, times: &[i64], stream_times: &[i64], closed_end: i64) -> Assigned {
         if self.size_ms == self.advance_ms {
             self.tumble(times, stream_times, closed_end)
         } else {
@@ -78,9 +77,9 @@ impl TimeWindows {
                 start = time - time.rem_euclid(self.size_ms);
                 end = self.end(start);
             }
-            if self.is_late(start, *stream_time) || end <= closed_end || start < 0 {
-                assigned.late += 1;
-                assigned.first_late.get_or_insert(row);
+            let is_late = self.is_late(start, *stream_time);
+            if is_late || end <= closed_end || start < 0 {
+                assigned.late.push(LateRow { row, start, closed: !is_late });
                 assigned.rows.get_or_insert_with(|| (0..row as u32).collect());
             } else {
                 assigned.starts.push(start);
@@ -96,18 +95,19 @@ impl TimeWindows {
         let mut assigned = Assigned::default();
         let mut rows = Vec::with_capacity(times.len() * (self.size_ms / self.advance_ms).min(64) as usize);
         for (row, (time, stream_time)) in times.iter().zip(stream_times).enumerate() {
-            let mut late = *time < 0;
+            let before_all = time - time.rem_euclid(self.advance_ms);
+            let mut late = (*time < 0).then_some(LateRow { row, start: before_all, closed: false });
             for start in self.starts(*time) {
-                if self.is_late(start, *stream_time) || self.end(start) <= closed_end {
-                    late = true;
+                let is_late = self.is_late(start, *stream_time);
+                if is_late || self.end(start) <= closed_end {
+                    late.get_or_insert(LateRow { row, start, closed: !is_late });
                 } else {
                     rows.push(row as u32);
                     assigned.starts.push(start);
                 }
             }
-            if late {
-                assigned.late += 1;
-                assigned.first_late.get_or_insert(row);
+            if let Some(late) = late {
+                assigned.late.push(late);
             }
         }
         assigned.rows = Some(rows);
@@ -130,6 +130,11 @@ mod tests {
     use super::*;
 
     const NEVER: i64 = i64::MIN;
+
+    /// One late row, of a window whose time is over.
+    fn late(row: usize, start: i64) -> Late {
+        Late { count: 1, explained: vec![LateRow { row, start, closed: false }] }
+    }
 
     fn windows(size_ms: i64, advance_ms: i64, grace_ms: i64) -> TimeWindows {
         TimeWindows { size_ms, advance_ms, grace_ms }
@@ -159,7 +164,7 @@ mod tests {
         assert!(!windows.is_late(0, 14));
         assert!(windows.is_late(0, 15));
         let assigned = windows.assign(&[3, 3, 12], &[14, 15, 15], NEVER);
-        assert_eq!(assigned, Assigned { rows: Some(vec![0, 2]), starts: vec![0, 10], late: 1, first_late: Some(1) });
+        assert_eq!(assigned, Assigned { rows: Some(vec![0, 2]), starts: vec![0, 10], late: late(1, 0) });
     }
 
     #[test]
@@ -167,18 +172,20 @@ mod tests {
         let assigned = windows(10, 10, 0).assign(&[1, 25, 19], &[1, 25, 25], NEVER);
         assert_eq!(assigned.rows, Some(vec![0, 1]));
         let assigned = windows(10, 10, 5).assign(&[1, 21, 19], &[1, 21, 21], NEVER);
-        assert_eq!(assigned, Assigned { rows: None, starts: vec![0, 20, 10], late: 0, first_late: None });
+        assert_eq!(assigned, Assigned { rows: None, starts: vec![0, 20, 10], late: Late::default() });
     }
 
     #[test]
     fn a_row_may_be_late_for_the_first_of_its_windows_only() {
         let assigned = windows(10, 5, 0).assign(&[7, 7], &[9, 10], NEVER);
-        assert_eq!(assigned, Assigned { rows: Some(vec![0, 0, 1]), starts: vec![0, 5, 5], late: 1, first_late: Some(1) });
+        assert_eq!(assigned, Assigned { rows: Some(vec![0, 0, 1]), starts: vec![0, 5, 5], late: late(1, 0) });
     }
 
     #[test]
     fn closed_windows_take_nothing() {
-        assert_eq!(windows(10, 10, 50).assign(&[5, 15], &[5, 15], 10).starts, [10]);
+        let assigned = windows(10, 10, 50).assign(&[5, 15], &[5, 15], 10);
+        assert_eq!(assigned.starts, [10]);
+        assert_eq!(assigned.late.explained, [LateRow { row: 0, start: 0, closed: true }], "its time is not over");
         assert_eq!(windows(10, 5, 50).assign(&[5, 15], &[5, 15], 10).starts, [5, 10, 15]);
     }
 

@@ -79,6 +79,7 @@ impl Task {
             incidents: Vec::new(),
             counters: Counters::default(),
             dirty: false,
+            fault: None,
         })
     }
 }
@@ -118,11 +119,15 @@ impl Builder<'_> {
             OperatorSpec::Merge => Box::new(Merge::new(&node.schema)),
             OperatorSpec::Aggregate(spec) => self.aggregate(node, spec)?,
             OperatorSpec::TableAggregate(spec) => {
-                Box::new(TableAggregate::new(spec, self.schema(node, 0), &node.schema, self.open(node)?)?)
+                let aggregate = TableAggregate::new(spec, self.schema(node, 0), &node.schema, self.open(node)?)?;
+                self.positions.check_layout(&node.id, aggregate.layout())?;
+                Box::new(aggregate)
             }
             OperatorSpec::StreamTableJoin(spec) => {
                 let (stream, table) = (self.schema(node, 0), self.schema(node, 1));
-                Box::new(StreamTableJoin::new(spec, stream, table, &node.schema, self.open(node)?)?)
+                let join = StreamTableJoin::new(spec, stream, table, &node.schema, self.open(node)?)?;
+                self.positions.check_layout(&node.id, join.layout())?;
+                Box::new(join)
             }
             OperatorSpec::RepartitionSink(spec) => Box::new(RepartitionSink::new(spec, self.partition, self.restored)),
             OperatorSpec::Sink(spec) => Box::new(Sink::new(spec, &self.stores.backend, self.partition, self.restored.millis())?),
@@ -139,9 +144,17 @@ impl Builder<'_> {
     fn aggregate(&mut self, node: &Node, spec: &AggregateSpec) -> Result<Box<dyn Operator>> {
         let input = self.schema(node, 0);
         Ok(match (spec.window.map(|window| window.kind), spec.phase) {
-            (Some(WindowKind::Session { .. }), _) => Box::new(SessionAggregate::new(spec, input, &node.schema, self.open(node)?)?),
+            (Some(WindowKind::Session { .. }), _) => {
+                let sessions = SessionAggregate::new(spec, input, &node.schema, self.open(node)?)?;
+                self.positions.check_layout(&node.id, sessions.layout())?;
+                Box::new(sessions)
+            }
             (_, Phase::Partial) => Box::new(Aggregate::new(spec, input, &node.schema, None)?),
-            _ => Box::new(Aggregate::new(spec, input, &node.schema, Some(self.open(node)?))?),
+            _ => {
+                let aggregate = Aggregate::new(spec, input, &node.schema, Some(self.open(node)?))?;
+                self.positions.check_layout(&node.id, aggregate.layout())?;
+                Box::new(aggregate)
+            }
         })
     }
 

@@ -53,7 +53,10 @@ impl Positions {
         let key = [b"layout/", node.as_bytes()].concat();
         match self.get(&key)? {
             Some(saved) if saved == layout.as_bytes() => {}
-            Some(_) => return Err(Error::Topology(format!("the store of {node} was written with other columns"))),
+            Some(_) => {
+                let message = format!("the store of {node} was written with other columns");
+                return Err(Error::State(millpond_state::Error::Storage(message)));
+            }
             None => self.layouts.push((key, layout)),
         }
         Ok(())
@@ -136,7 +139,26 @@ fn corrupt() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use millpond_state::Backend;
+    use millpond_state::memory::MemoryBackend;
+
     use super::*;
+
+    #[test]
+    fn a_store_of_other_columns_is_refused() {
+        let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
+        let positions = || Positions::new(StoreHandle::open(&backend, "positions", 0).unwrap());
+        let mut first = positions();
+        first.check_layout("node", "Utf8;Int64".into()).unwrap();
+        let mut writes = WriteSet::default();
+        first.write_clock(Clock::default(), StreamTime::Unknown, &mut writes);
+        backend.commit(millpond_log::Transaction::default(), writes).unwrap();
+        positions().check_layout("node", "Utf8;Int64".into()).unwrap();
+        let error = positions().check_layout("node", "Utf8;Utf8".into()).unwrap_err();
+        assert!(matches!(error, Error::State(_)), "{error}");
+    }
 
     #[test]
     fn positions_come_back() {

@@ -1,7 +1,7 @@
 use millpond_log::opaque::{Columns, Record, batch};
 use millpond_log::{Entry, Payload};
 use millpond_streams::Error;
-use millpond_streams::driver::Driver;
+use millpond_streams::driver::{Driver, Pace};
 use millpond_streams::operator::IncidentKind;
 use millpond_streams::topology::{OnError, OperatorSpec, RecordLayout, SourceColumn, SourceSpec, Windowed};
 
@@ -42,11 +42,42 @@ fn what_cannot_be_decoded_is_skipped_and_explained() {
 }
 
 #[test]
-fn a_dead_letter_has_the_raw_record_and_stop_stops() {
+fn a_dead_letter_has_the_raw_record() {
     let mut driver = from_json(OnError::DeadLetter);
     driver.run().unwrap();
     assert_eq!(driver.take_incidents()[0].raw, Some((Some(b"2".to_vec()), Some(b"{oops".to_vec()))));
-    assert!(matches!(from_json(OnError::Stop).run(), Err(Error::Undecodable { offset: 1, .. })));
+}
+
+#[test]
+fn what_stands_before_the_record_that_stops_a_query_is_processed() {
+    for (rows_max, commit_every) in [(usize::MAX, 1), (usize::MAX, 10), (1, 1), (1, 10), (2, 10)] {
+        let mut driver = from_json(OnError::Stop).with_pace(Pace { rows_max, commit_every });
+        // Begun anew it stops at the same record, and takes no row twice.
+        for _ in 0..2 {
+            assert!(matches!(driver.run(), Err(Error::Undecodable { offset: 1, .. })));
+            assert_eq!(driver.read_text("out").unwrap(), lines("k v $timestamp\n 1 a 10"));
+            assert_eq!((driver.counters().rows_in, driver.counters().undecodable), (1, 0));
+            driver.restart().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_record_is_bad_whatever_is_read_of_it() {
+    let schema = schema("a:Int32");
+    let declared = json("a:Int32 bb:Boolean", 0);
+    let spec = SourceSpec { columns: vec![SourceColumn::Declared(0)], ..source("in", declared) };
+    let topology = line(vec![
+        node("source", OperatorSpec::StreamSource(spec), &[], &schema),
+        node("sink", OperatorSpec::Sink(sink("out", layout("a:Int32", 0), 1, false)), &[0], &schema),
+    ]);
+    let mut driver = Driver::new(topology, &[("in", 1)]).unwrap();
+    let values = [r#"{"a":1,"bb":"x"}"#, r#"{"a":2,"bb":true}"#, r#"{"a":3}"#];
+    driver.write("in", 0, records(&values.map(|value| (None, Some(value), 10)))).unwrap();
+    driver.run().unwrap();
+    assert_eq!(driver.read_text("out").unwrap(), lines("a $timestamp\n 2 10\n 3 10"));
+    assert_eq!(driver.counters().undecodable, 1);
+    assert_eq!(driver.take_incidents()[0].message, "column \"bb\": expected a boolean, found a text");
 }
 
 #[test]

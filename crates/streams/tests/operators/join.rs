@@ -2,20 +2,42 @@
 
 use datafusion::physical_expr::expressions::col;
 use millpond_streams::driver::{Driver, Pace};
+use millpond_streams::task::Stores;
 use millpond_streams::topology::{OperatorSpec, StreamTableJoinSpec};
+use millpond_streams::{Error, Task, Topology};
 
 use crate::topologies::{layout, line, lines, node, schema, sink, source};
 
 fn join() -> Driver {
-    let (stream, table, both) = ("k:Int64 v:Utf8", "id:Int64 name:Utf8", "k:Int64 v:Utf8 id:Int64 name:Utf8");
+    Driver::new(topology("name:Utf8"), &[("rows", 1), ("names", 1)]).unwrap()
+}
+
+/// `column` is what the table's `name` is joined as.
+fn topology(column: &str) -> Topology {
+    let (stream, table) = ("k:Int64 v:Utf8", "id:Int64 name:Utf8");
+    let (joined, both) = (schema(&format!("id:Int64 {column}")), format!("{stream} id:Int64 {column}"));
+    let expressions = vec![col("id", &schema(table)).unwrap(), col("name", &schema(table)).unwrap()];
     let spec = StreamTableJoinSpec { stream_key: vec![col("k", &schema(stream)).unwrap()], table_key: vec![0], left: true, filter: None };
-    let topology = line(vec![
+    line(vec![
         node("stream", OperatorSpec::StreamSource(source("rows", layout(stream, 0))), &[], &schema(stream)),
         node("table", OperatorSpec::TableSource(source("names", layout(table, 1))), &[], &schema(table)),
-        node("join", OperatorSpec::StreamTableJoin(spec), &[0, 1], &schema(both)),
-        node("sink", OperatorSpec::Sink(sink("out", layout(both, 0), 1, false)), &[2], &schema(both)),
-    ]);
-    Driver::new(topology, &[("rows", 1), ("names", 1)]).unwrap()
+        node("project", OperatorSpec::Project { expressions }, &[1], &joined),
+        node("join", OperatorSpec::StreamTableJoin(spec), &[0, 2], &schema(&both)),
+        node("sink", OperatorSpec::Sink(sink("out", layout(&both, 0), 1, false)), &[3], &schema(&both)),
+    ])
+}
+
+#[test]
+fn a_store_of_other_columns_is_not_read() {
+    let mut driver = join();
+    driver.write_rows("names", 0, "id:Int64 name:Utf8 $timestamp:Int64\n 1 x 5").unwrap();
+    driver.run().unwrap();
+    let stores = Stores::new(driver.backend().clone());
+    let build = |column: &str| Task::build("query", &topology(column).sub_topologies[0], 0, &stores).map(drop);
+    build("name:Utf8").unwrap();
+    let error = build("name:Int64").unwrap_err();
+    assert!(matches!(error, Error::State(_)), "{error}");
+    assert!(error.to_string().contains("the store of join was written with other columns"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use millpond_streams::Error;
 use millpond_streams::driver::Driver;
-use millpond_streams::topology::{OperatorSpec, SourceColumn, SourceSpec};
+use millpond_streams::topology::{OnError, OperatorSpec, SourceColumn, SourceSpec};
 
 use crate::topologies::{json, layout, line, lines, node, schema, sink, source};
 
@@ -32,6 +32,26 @@ fn rowtime_comes_from_the_timestamp_column() {
                     5 0 4 0 0";
     assert_eq!(driver.read_text("out").unwrap(), lines(expected));
     assert_eq!(driver.counters().bad_timestamp, 3);
+    let incidents = driver.take_incidents();
+    let told: Vec<_> = incidents.iter().map(|incident| (incident.offset.unwrap(), incident.message.as_str())).collect();
+    let expected = [
+        (1, "column \"at\": the timestamp '1969-12-31T23:59' is before 1970"),
+        (2, "column \"at\": 'soon' is no timestamp of its format"),
+        (3, "column \"at\": the timestamp is null"),
+    ];
+    assert_eq!(told, expected);
+    assert!(incidents.iter().all(|incident| incident.topic.as_deref() == Some("in") && incident.partition == Some(0)));
+}
+
+#[test]
+fn a_row_without_a_time_may_stop_the_query() {
+    let timestamp = Some((1, Some("yyyy-MM-dd".to_owned())));
+    let mut driver =
+        pass(SourceSpec { timestamp, on_error: OnError::Stop, ..source("in", layout("k:Int64 at:Utf8", 0)) }, "k:Int64 at:Utf8");
+    driver.write_rows("in", 0, "k:Int64 at:Utf8 $timestamp:Int64\n 1 1970-01-02 5\n 2 soon 5\n 3 1970-01-03 5").unwrap();
+    let error = driver.run().unwrap_err().to_string();
+    assert_eq!(error, "record 1 of in/0 cannot be decoded: column \"at\": 'soon' is no timestamp of its format");
+    assert_eq!(driver.read_text("out").unwrap(), lines("k at $timestamp\n 1 1970-01-02 86400000"));
 }
 
 #[test]

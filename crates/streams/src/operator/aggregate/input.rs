@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::physical_expr::PhysicalExpr;
 
 use crate::expression::Guarded;
-use crate::operator::{Context, Incident, IncidentKind};
+use crate::operator::Context;
 use crate::topology::AggregateCall;
 use crate::{Batch, Error, Result};
 
@@ -156,16 +156,5 @@ impl Values {
             calls.push((values?, filter));
         }
         Ok(Values { calls })
-    }
-}
-
-/// Rows that came too late are counted, and explained once a batch.
-pub(crate) fn report_late(count: usize, first: Option<usize>, batch: &Batch, context: &mut Context<'_>) {
-    if count > 0 {
-        context.counters.late += count as u64;
-        let message = format!("{count} {} too late: the window is closed", if count == 1 { "row came" } else { "rows came" });
-        let rowtime_ms = first.map(|row| batch.timestamps.value(row));
-        let partition = Some(context.partition);
-        context.incidents.push(Incident { rowtime_ms, partition, ..Incident::new(IncidentKind::Late, context.node, message) });
     }
 }

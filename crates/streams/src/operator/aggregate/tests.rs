@@ -57,9 +57,13 @@ fn late_rows_are_counted_and_explained() {
     run.commit();
     assert_eq!(run.lines(), ["+a 10 20 2 @15", "+a 0 10 1 @9"]);
     assert_eq!(run.counters.late, 2);
-    let [incident] = &run.incidents[..] else { panic!("one incident for the batch") };
-    assert_eq!((incident.kind, incident.rowtime_ms), (IncidentKind::Late, Some(9)));
-    assert_eq!(incident.message, "2 rows came too late: the window is closed");
+    let [first, second] = &run.incidents[..] else { panic!("one incident for each row") };
+    assert_eq!((first.kind, first.rowtime_ms, second.rowtime_ms), (IncidentKind::Late, Some(9), Some(8)));
+    let of = |group: &str| {
+        let window = "the row is too late for the window from 1970-01-01 00:00:00: stream time is 1970-01-01 00:00:00.015";
+        format!("group {group}: {window}")
+    };
+    assert_eq!((&first.message, &second.message), (&of("a"), &of("b")));
 }
 
 #[test]

@@ -32,8 +32,16 @@ impl Sessions {
     }
 
     /// Puts a row where it belongs, which may make several sessions one. Gives the piece that takes the row: an existing one, or `fresh`.
-    /// `None`: the session it would belong to, ending where `is_late` is told, takes no more rows; nothing has changed then.
-    pub(crate) fn place(&mut self, time: i64, stream_time: i64, gap: i64, fresh: u32, is_late: impl Fn(i64) -> bool) -> Option<u32> {
+    /// `Err`: the session it would belong to, ending where `is_late` is told, takes no more rows; nothing has changed then. With the
+    /// session's bounds.
+    pub(crate) fn place(
+        &mut self,
+        time: i64,
+        stream_time: i64,
+        gap: i64,
+        fresh: u32,
+        is_late: impl Fn(i64) -> bool,
+    ) -> Result<u32, (i64, i64)> {
         let first = self.sessions.partition_point(|session| session.end < time.saturating_sub(gap));
         let last = self.sessions.partition_point(|session| session.start <= time.saturating_add(gap));
         // What ends before `time - gap` starts before `time + gap`, so `first <= last`.
@@ -43,13 +51,13 @@ impl Sessions {
             end = end.max(session.end);
         }
         if is_late(end) {
-            return None;
+            return Err((start, end));
         }
         let mut merged = Session { start, end, pieces: Vec::new(), replaces: Vec::new(), changed: true, stream_time };
         if let [only] = &mut self.sessions[first..last] {
             (only.start, only.end, only.changed) = (start, end, true);
             only.stream_time = only.stream_time.max(stream_time);
-            return only.pieces.last().copied();
+            return Ok(*only.pieces.last().expect("a session is made of pieces"));
         }
         for session in self.sessions.drain(first..last) {
             merged.pieces.extend(session.pieces);
@@ -59,9 +67,9 @@ impl Sessions {
         if merged.pieces.is_empty() {
             merged.pieces.push(fresh);
         }
-        let piece = merged.pieces.last().copied();
+        let piece = *merged.pieces.last().expect("a session is made of pieces");
         self.sessions.insert(first, merged);
-        piece
+        Ok(piece)
     }
 }
 
@@ -73,7 +81,7 @@ mod tests {
     fn after(times: &[i64]) -> Vec<(i64, i64, Vec<u32>)> {
         let mut sessions = Sessions::default();
         for (row, time) in times.iter().enumerate() {
-            assert!(sessions.place(*time, *time, 10, row as u32, |_| false).is_some());
+            assert!(sessions.place(*time, *time, 10, row as u32, |_| false).is_ok());
         }
         sessions.sessions.into_iter().map(|session| (session.start, session.end, session.pieces)).collect()
     }
@@ -95,9 +103,9 @@ mod tests {
     fn lateness_is_that_of_the_merged_session() {
         let mut sessions = Sessions::default();
         let late = |end: i64| end < 100;
-        assert_eq!(sessions.place(99, 120, 10, 0, late), None);
-        assert_eq!(sessions.place(100, 120, 10, 0, late), Some(0));
-        assert_eq!(sessions.place(92, 120, 10, 1, late), Some(0), "it reaches a session that is not late");
+        assert_eq!(sessions.place(99, 120, 10, 0, late), Err((99, 99)));
+        assert_eq!(sessions.place(100, 120, 10, 0, late), Ok(0));
+        assert_eq!(sessions.place(92, 120, 10, 1, late), Ok(0), "it reaches a session that is not late");
         assert_eq!(sessions.sessions.len(), 1);
         assert_eq!((sessions.sessions[0].start, sessions.sessions[0].end), (92, 100));
     }
@@ -107,7 +115,7 @@ mod tests {
         let mut sessions = Sessions::default();
         sessions.load(120, 125, 1, 1);
         sessions.load(100, 105, 0, 0);
-        assert_eq!(sessions.place(112, 130, 10, 2, |_| false), Some(1));
+        assert_eq!(sessions.place(112, 130, 10, 2, |_| false), Ok(1));
         let [merged] = &sessions.sessions[..] else { panic!("one session") };
         assert_eq!((merged.start, merged.end, &merged.replaces[..], merged.changed), (100, 125, &[0, 1][..], true));
     }

@@ -103,6 +103,49 @@ fn a_row_that_is_there_many_times_counts_as_often() {
 }
 
 #[test]
+fn where_the_order_matters_rows_are_added_as_they_came() {
+    let (spec, backend) = (spec(Phase::Single, &["array_agg", "count"], None, Emit::Changes), backend());
+    let batches = [
+        vec![(1, a(50, 1)), (1, b(7, 1)), (1, a(10, 2)), (1, a(30, 3))],
+        vec![(-1, a(10, 4))],
+        vec![(1, a(10, 5)), (1, a(50, 6))],
+        vec![(-1, a(50, 7)), (-1, a(20, 8))],
+        vec![(1, a(20, 9)), (1, a(5, 9))],
+    ];
+    let run = || Run::new(TableAggregate::new(&spec, &input(), &output(&spec), store(&backend)).unwrap(), &backend);
+    let mut lines = Vec::new();
+    for batch in &batches {
+        // What is there is there for an operator that is built anew, too.
+        let mut run = run();
+        run.process(changes(batch));
+        run.commit();
+        lines.extend(run.lines().into_iter().filter(|line| line.starts_with("+a")));
+    }
+    let expected =
+        ["+a [50, 10, 30] 3 @3", "+a [50, 30] 2 @4", "+a [50, 30, 10, 50] 4 @6", "+a [30, 10, 50] 3 @8", "+a [30, 10, 50, 5] 4 @9"];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn how_ordered_rows_are_cut_makes_no_difference() {
+    let rows: Vec<_> = [(1, 5), (1, 3), (-1, 5), (1, 5), (-1, 9), (1, 3), (1, 9), (-1, 3), (1, 9)]
+        .into_iter()
+        .map(|(sign, value)| (sign, a(value, 1)))
+        .collect();
+    for emit in [Emit::Changes, Emit::EveryUpdate] {
+        for rows_max in 1..=rows.len() {
+            let mut run = run(&["array_agg"], emit);
+            for batch in rows.chunks(rows_max) {
+                run.process(changes(batch));
+                run.commit();
+            }
+            let table = run.table(1);
+            assert_eq!(table[&vec!["a".to_string()]], ["[5, 3, 9]"], "{emit:?}, {rows_max} at a time");
+        }
+    }
+}
+
+#[test]
 fn mistakes_of_the_planner_are_told() {
     let good = spec(Phase::Single, &["count"], None, Emit::Changes);
     let backend = backend();

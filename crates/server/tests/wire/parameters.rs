@@ -1,0 +1,60 @@
+//! Parameters of other types than the columns they meet.
+
+use tokio_postgres::types::Type;
+
+use crate::server::{Server, fails, rows};
+
+#[tokio::test]
+async fn a_number_that_a_column_cannot_hold_is_equal_to_none_of_its_values() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "CREATE TABLE t (k INT PRIMARY KEY, v INT) WITH (kafka_topic = 't', partitions = 1); INSERT INTO t VALUES (1, 10); FLUSH",
+        )
+        .await
+        .unwrap();
+    let select = client.prepare_typed("SELECT v FROM t WHERE k = $1", &[Type::FLOAT8]).await.unwrap();
+    assert!(client.query(&select, &[&1.9f64]).await.unwrap().is_empty());
+    assert_eq!(client.query_one(&select, &[&1.0f64]).await.unwrap().get::<_, i32>(0), 10);
+    let large = client.prepare_typed("SELECT v FROM t WHERE k < $1", &[Type::INT8]).await.unwrap();
+    assert_eq!(client.query(&large, &[&(1i64 << 40)]).await.unwrap().len(), 1);
+    let delete = client.prepare_typed("DELETE FROM t WHERE k = $1", &[Type::FLOAT8]).await.unwrap();
+    assert_eq!(client.execute(&delete, &[&1.9f64]).await.unwrap(), 0);
+    assert_eq!(client.execute("DELETE FROM t WHERE k IN (1.9, NULL)", &[]).await.unwrap(), 0);
+    assert_eq!(rows(&client, "FLUSH; SELECT v FROM t").await, [["10"]]);
+    assert_eq!(client.execute(&delete, &[&1.0f64]).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_declared_type_decides_what_the_rows_are() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("CREATE STREAM s (v INT) WITH (kafka_topic = 's', partitions = 1); INSERT INTO s VALUES (1)").await.unwrap();
+    let sum = client.prepare_typed("SELECT v + $1 AS sum FROM s", &[Type::FLOAT8]).await.unwrap();
+    assert_eq!(client.query_one(&sum, &[&0.5f64]).await.unwrap().get::<_, f64>(0), 1.5);
+    let alone = client.prepare_typed("SELECT $1 AS n", &[Type::INT4]).await.unwrap();
+    assert_eq!(client.query_one(&alone, &[&7i32]).await.unwrap().get::<_, i32>(0), 7);
+}
+
+#[tokio::test]
+async fn what_is_written_is_rounded() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("CREATE STREAM s (v INT) WITH (kafka_topic = 's', partitions = 1)").await.unwrap();
+    let insert = client.prepare_typed("INSERT INTO s VALUES ($1)", &[Type::FLOAT8]).await.unwrap();
+    client.execute(&insert, &[&1.5f64]).await.unwrap();
+    client.batch_execute("INSERT INTO s VALUES (2.5), (-7.5), (10.4)").await.unwrap();
+    assert_eq!(rows(&client, "SELECT v FROM s ORDER BY v").await, [["-8"], ["2"], ["3"], ["10"]]);
+    assert_eq!(fails(&client, "INSERT INTO s VALUES (1e10)").await.0, "22003");
+}
+
+#[tokio::test]
+async fn structs_are_written_by_the_names_of_their_fields() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("CREATE STREAM s (r STRUCT<p INT, q VARCHAR>) WITH (kafka_topic = 's', partitions = 1)").await.unwrap();
+    client.batch_execute("INSERT INTO s VALUES (STRUCT(q := 'x', p := 1))").await.unwrap();
+    assert_eq!(rows(&client, "SELECT r FROM s").await, [["(1,x)"]]);
+    assert_eq!(fails(&client, "INSERT INTO s VALUES (STRUCT(z := 1))").await.0, "42703");
+}
