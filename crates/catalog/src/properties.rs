@@ -98,7 +98,7 @@ impl<'a> Raw<'a> {
         for (name, value) in properties {
             if !NAMES.contains(&name) {
                 let names: Vec<String> = NAMES.iter().map(|name| name.to_string()).collect();
-                let hint = match crate::snapshot::similar(&name.to_string(), names.iter()) {
+                let hint = match crate::snapshot::similar(name, names.iter()) {
                     Some(similar) => format!("Perhaps you meant \"{similar}\"."),
                     None => format!("The properties are: {}.", NAMES.join(", ")),
                 };

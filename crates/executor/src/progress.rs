@@ -259,13 +259,13 @@ mod tests {
     fn progress_ends_at_a_hundred_and_stays_there() {
         let (log, partition) = log(10);
         let task = Arc::new(TaskProgress::new("q", 0, 0, 0, true));
-        assert_eq!(query_percent(&[task.clone()]), 0.0);
+        assert_eq!(query_percent(std::slice::from_ref(&task)), 0.0);
         let input = InputProgress { partition, log, repartition: false, first: 0, goal: 8, committed: 0 };
         task.built(vec![input.clone()], Counters::default());
         task.committed(&[2], Counters::default(), None, 0);
-        assert_eq!((query_percent(&[task.clone()]), task.lag()), (25.0, 8));
+        assert_eq!((query_percent(std::slice::from_ref(&task)), task.lag()), (25.0, 8));
         task.committed(&[8], Counters::default(), None, 0);
-        assert_eq!((query_percent(&[task.clone()]), task.lag()), (100.0, 2));
+        assert_eq!((query_percent(std::slice::from_ref(&task)), task.lag()), (100.0, 2));
         task.built(vec![InputProgress { goal: 10, committed: 8, ..input }], Counters::default());
         assert_eq!(query_percent(&[task]), 100.0);
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use millpond_executor::{Engine, SourceWrite};
 use millpond_planner::Settings as PlanSettings;

@@ -41,7 +41,7 @@ impl StreamTable {
         StreamTable { source, dialect, schema }
     }
 
-    fn pseudo<'a>(&self, filter: &'a Expr) -> Option<(Pseudo, Vec<Bound>)> {
+    fn pseudo(&self, filter: &Expr) -> Option<(Pseudo, Vec<Bound>)> {
         let (column, bounds) = bounds::of(filter)?;
         if column == self.dialect.fold(schema::ROWPARTITION) {
             Some((Pseudo::Partition, bounds))

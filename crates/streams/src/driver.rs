@@ -290,11 +290,11 @@ impl Driver {
 
     fn sink(&self, store: &str) -> Result<&SinkSpec> {
         let nodes = self.topology.sub_topologies.iter().flat_map(|sub_topology| &sub_topology.nodes);
-        let sinks = nodes.filter_map(|node| match &node.operator {
+        let mut sinks = nodes.filter_map(|node| match &node.operator {
             OperatorSpec::Sink(spec) if spec.table_store.as_deref() == Some(store) => Some(spec),
             _ => None,
         });
-        sinks.last().ok_or_else(|| Error::Topology(format!("no sink keeps a table store \"{store}\"")))
+        sinks.next_back().ok_or_else(|| Error::Topology(format!("no sink keeps a table store \"{store}\"")))
     }
 }
 

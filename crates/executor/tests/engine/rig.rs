@@ -226,11 +226,11 @@ impl Random {
 
 /// Rows for `events` (key, value, rowtime): a row each `step_ms`, up to `disorder_ms` late.
 pub fn events(rows: usize, step_ms: i64, disorder_ms: i64, random: &mut Random) -> Vec<([i64; 2], i64)> {
-    let mut event = |row: usize| {
+    let event = |row: usize| {
         let late = if disorder_ms > 0 { random.below(disorder_ms as u64) } else { 0 };
         ([random.below(50), random.below(1_000)], 1_000_000 + row as i64 * step_ms + disorder_ms - late)
     };
-    (0..rows).map(|row| event(row)).collect()
+    (0..rows).map(event).collect()
 }
 
 /// What [`WINDOWED`] is to count of them when none is late.

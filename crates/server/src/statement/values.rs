@@ -131,10 +131,7 @@ fn literal(expression: &Expr, data_type: &DataType) -> Option<Option<String>> {
             _ => None,
         },
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
-            Expr::Value(ValueWithSpan { value: Value::Number(..), .. }) => match literal(expr, data_type)? {
-                Some(text) => Some(Some(format!("-{text}"))),
-                None => None,
-            },
+            Expr::Value(ValueWithSpan { value: Value::Number(..), .. }) => literal(expr, data_type)?.map(|text| Some(format!("-{text}"))),
             _ => None,
         },
         _ => None,

@@ -188,8 +188,8 @@ mod tests {
         let codec = TableCodec::of(vec![field("k", DataType::Utf8)], vec![field("v", DataType::Int32)], true).unwrap();
         let names: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
         let numbers: ArrayRef = Arc::new(Int32Array::from(vec![None, Some(-7)]));
-        let keys = codec.encode_keys(&[names.clone()], Some((&[-5, 10], &[5, 20]))).unwrap();
-        let values = codec.encode_values(&Int64Array::from(vec![1, 2]), &[numbers.clone()]).unwrap();
+        let keys = codec.encode_keys(std::slice::from_ref(&names), Some((&[-5, 10], &[5, 20]))).unwrap();
+        let values = codec.encode_values(&Int64Array::from(vec![1, 2]), std::slice::from_ref(&numbers)).unwrap();
         let rows = codec.decode(keys.iter().flatten().zip(values.iter().flatten())).unwrap();
         let names_of: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
         assert_eq!(names_of, ["k", "v", "windowstart", "windowend", "rowtime"]);
