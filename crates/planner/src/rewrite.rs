@@ -63,6 +63,8 @@ pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -
             let mut select = std::mem::replace(select, Box::new(empty_select()));
             streaming_select(query, &mut select, &mut rewritten, snapshot, settings)?;
             *rewritten.query.body = SetExpr::Select(select);
+            // Those of subqueries: the outermost are columns by now.
+            expand_all(&mut rewritten.query, snapshot)?;
         }
         SetExpr::SetOperation { .. } if query.window.is_none() && query.partition_by.is_none() => {
             expand_all(&mut rewritten.query, snapshot)?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -112,7 +113,7 @@ impl Serving {
         let Some(shown) = &pull.shown else { return Ok(rows) };
         let schema = renamed(&rows.schema(), Some(shown));
         let described = Arc::clone(&schema);
-        let rows = rows.map(move |batch| Ok(batch?.with_schema(Arc::clone(&described))?));
+        let rows = rows.map(move |batch| Ok(RecordBatch::try_new(Arc::clone(&described), batch?.columns().to_vec())?));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 

@@ -81,11 +81,11 @@ async fn a_rollback_undoes_what_was_set() {
 async fn a_read_only_transaction_writes_nothing() {
     let server = Server::start();
     let client = server.connect().await;
-    client.batch_execute("CREATE TABLE t (k INT PRIMARY KEY) WITH (kafka_topic = 't', partitions = 1)").await.unwrap();
-    for sql in ["INSERT INTO t VALUES (1)", "DELETE FROM t WHERE k = 1", "COPY t FROM STDIN"] {
+    client.batch_execute("CREATE TABLE t (k INT PRIMARY KEY, v INT) WITH (kafka_topic = 't', partitions = 1)").await.unwrap();
+    for sql in ["INSERT INTO t VALUES (1, 1)", "DELETE FROM t WHERE k = 1", "COPY t FROM STDIN"] {
         client.batch_execute("BEGIN READ ONLY").await.unwrap();
         assert_eq!(fails(&client, sql).await.0, "25006", "{sql}");
         client.batch_execute("ROLLBACK").await.unwrap();
     }
-    client.batch_execute("INSERT INTO t VALUES (1)").await.unwrap();
+    client.batch_execute("INSERT INTO t VALUES (1, 1)").await.unwrap();
 }
