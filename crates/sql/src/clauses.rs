@@ -1,7 +1,9 @@
 //! Takes the streaming clauses out of a query's tokens, so that what is left is SQL that sqlparser knows.
 //!
-//!     SELECT … FROM a JOIN b WITHIN … ON … WINDOW … WHERE … GROUP BY … PARTITION BY … HAVING … EMIT … LIMIT n
-//!                            └── cut ─┘     └─ cut ─┘                └─── cut ────┘         └ cut┘
+//! ```text
+//! SELECT … FROM a JOIN b WITHIN … ON … WINDOW … WHERE … GROUP BY … PARTITION BY … HAVING … EMIT … LIMIT n
+//!                        └── cut ─┘     └─ cut ─┘                └─── cut ────┘         └ cut┘
+//! ```
 //!
 //! Only clauses of the query itself are taken: inside of brackets they belong to OVER (…), or to a subquery, which cannot stream.
 

@@ -72,7 +72,7 @@ fn source(cursor: &mut Cursor) -> Result<CopyDirection, Error> {
 }
 
 fn endpoint(cursor: &mut Cursor, from: bool) -> Result<(), Error> {
-    let client = if from { "STDIN" } else { "STDOUT" };
+    let (client, other) = if from { ("STDIN", "STDOUT") } else { ("STDOUT", "STDIN") };
     if cursor.accept(&[client]) {
         return Ok(());
     }
@@ -81,6 +81,9 @@ fn endpoint(cursor: &mut Cursor, from: bool) -> Result<(), Error> {
     if program || file {
         let what = if program { "COPY with a program of the server" } else { "COPY with a file of the server" };
         return Err(cursor.unsupported(what).hint("Use psql's \\copy, which reads and writes at the client."));
+    }
+    if cursor.sees(&[other]) {
+        return Err(cursor.unexpected().hint(format!("Perhaps you meant {client}.")));
     }
     Err(cursor.unexpected_among(&[client]))
 }

@@ -1,7 +1,9 @@
 //! Text → statements.
 //!
-//!     text ─► tokens, folded ─► statements ─┬─► ours: read token by token (`ddl`, `insert`, `copy`, `show`, …)
-//!                                           └─► queries: streaming clauses cut out (`clauses`), the rest to sqlparser
+//! ```text
+//! text ─► tokens, folded ─► statements ─┬─► ours: read token by token (`ddl`, `insert`, `copy`, `show`, …)
+//!                                       └─► queries: streaming clauses cut out (`clauses`), the rest to sqlparser
+//! ```
 //!
 //! All tokens keep their places in the whole message, so an error, or a span in a tree, is a position there.
 

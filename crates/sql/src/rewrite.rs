@@ -53,6 +53,10 @@ fn rewrite(source: &Source, tokens: &[TokenWithSpan], output: &mut Vec<TokenWith
                 at = close + 1;
                 continue;
             }
+            // Before anything but a quantity it is a name; sqlparser would take the next word for the quantity.
+            Token::Word(word) if word.keyword == Keyword::INTERVAL && word.quote_style.is_none() && !next.is_some_and(is_quantity) => {
+                output.push(TokenWithSpan::new(Token::make_word(&word.value, Some('"')), token.span));
+            }
             // With an exponent it is a DOUBLE; DataFusion would make a DECIMAL of it, which cannot hold most of them.
             Token::Number(digits, _) if digits.contains(['e', 'E']) => double(digits, token.span, output),
             _ => output.push(token.clone()),
@@ -60,6 +64,11 @@ fn rewrite(source: &Source, tokens: &[TokenWithSpan], output: &mut Vec<TokenWith
         at += 1;
     }
     Ok(())
+}
+
+/// What begins after INTERVAL.
+fn is_quantity(token: &Token) -> bool {
+    matches!(token, Token::SingleQuotedString(_) | Token::Number(..) | Token::LParen | Token::Minus)
 }
 
 /// `CAST('1e200' AS DOUBLE)`

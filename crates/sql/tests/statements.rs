@@ -54,7 +54,7 @@ fn create_source() {
             ("n", "INT".to_string(), KeyMark::None),
         ]
     );
-    assert_eq!(created.columns[0].position, 49);
+    assert_eq!(created.columns[0].position, 52);
     let properties: Vec<_> = created.properties.iter().map(|p| (p.name.as_str(), p.value.as_str())).collect();
     assert_eq!(
         properties,
