@@ -115,7 +115,7 @@ pub fn write(out: &mut Vec<u8>, value: i128, scale: i8) {
     }
 }
 
-/// See [`write`].
+/// See [`write()`].
 pub fn to_text(value: i128, scale: i8) -> String {
     let mut out = Vec::new();
     write(&mut out, value, scale);

@@ -26,7 +26,7 @@ pub fn write(out: &mut Vec<u8>, value: f64) {
     written.expect("a vector takes everything");
 }
 
-/// See [`write`].
+/// See [`write()`].
 pub fn to_text(value: f64) -> String {
     let mut out = Vec::new();
     write(&mut out, value);

@@ -1,4 +1,4 @@
-//! DESCRIBE [EXTENDED].
+//! `DESCRIBE [EXTENDED]`.
 
 use millpond_catalog::{Source, SourceKind, WindowType};
 
