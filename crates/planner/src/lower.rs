@@ -10,6 +10,7 @@ pub mod scan;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -244,10 +245,33 @@ impl<'a> Lowering<'a> {
     }
 
     fn physical(&self, expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        refuse_clock(expression)?;
         let planning = datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default();
         Ok(create_physical_expr(expression, schema, self.state.execution_props(), &planning)?)
     }
 }
+
+/// What the time is when a row is processed is another thing after a restart, and DataFusion knows it for a whole query only.
+fn refuse_clock(expression: &Expr) -> Result<()> {
+    let mut found = None;
+    expression.apply(|expression| {
+        if let Expr::ScalarFunction(call) = expression
+            && CLOCK.contains(&call.func.name())
+        {
+            found = Some(call.func.name().to_string());
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match found {
+        None => Ok(()),
+        Some(name) => Err(Error::unsupported(format!("{name}() cannot stream"))
+            .hint("Use rowtime, the time of the row; or call it where you read the result.")),
+    }
+}
+
+/// Functions that read the clock; others are names for them.
+const CLOCK: [&str; 3] = ["now", "current_date", "current_time"];
 
 /// Takes `other`'s nodes into `flow`; returns where its output is now. The flow's own output stays.
 fn absorb(flow: &mut Flow, other: Flow) -> usize {
