@@ -30,19 +30,14 @@ pub fn streaming(projection: &mut [SelectItem], from: &[Named<'_>], dialect: Dia
                 _ => continue,
             },
             None => match field(expression) {
-                Some(field) => free(&field, &taken),
-                None => {
-                    let mut name = || {
-                        let name = dialect.fold(&format!("{GENERATED}{generated}"));
-                        generated += 1;
-                        name
-                    };
-                    let mut free = name();
-                    while taken.contains(&free) {
-                        free = name();
+                Some(field) => free(&field, '_', &taken),
+                None => loop {
+                    let name = dialect.fold(&format!("{GENERATED}{generated}"));
+                    generated += 1;
+                    if !taken.contains(&name) {
+                        break name;
                     }
-                    free
-                }
+                },
             },
         };
         taken.push(name.clone());
@@ -61,12 +56,7 @@ pub fn pull(projection: &mut [SelectItem]) -> Option<Vec<String>> {
             SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
             SelectItem::UnnamedExpr(expression) => {
                 let name = displayed(expression);
-                let mut unique = name.clone();
-                let mut copy = 1;
-                while taken.contains(&unique) {
-                    unique = format!("{name}${copy}");
-                    copy += 1;
-                }
+                let unique = free(&name, '$', &taken);
                 hidden |= unique != name;
                 // A column that is selected once keeps its qualifier.
                 if unique != name || column(expression).is_none() {
@@ -135,11 +125,12 @@ fn field(expression: &Expr) -> Option<String> {
     }
 }
 
-fn free(name: &str, taken: &[String]) -> String {
+/// `name`, or its first copy that is not taken.
+fn free(name: &str, separator: char, taken: &[String]) -> String {
     let mut free = name.to_string();
     let mut copy = 1;
     while taken.contains(&free) {
-        free = format!("{name}_{copy}");
+        free = format!("{name}{separator}{copy}");
         copy += 1;
     }
     free

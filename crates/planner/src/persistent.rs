@@ -117,7 +117,8 @@ pub fn materialize(table: &Source) -> Topology {
     Topology { query, sub_topologies: vec![SubTopology { id: 0, partitions: table.partitions, nodes }] }
 }
 
-fn query_id(kind: SourceKind, name: &str) -> String {
+/// The id of the query that fills a source.
+pub(crate) fn query_id(kind: SourceKind, name: &str) -> String {
     match kind {
         SourceKind::Stream => format!("csas_{name}"),
         SourceKind::Table => format!("ctas_{name}"),

@@ -20,6 +20,7 @@ use millpond_streams::topology::{
 };
 
 use crate::lower::column_index;
+use crate::persistent::query_id;
 use crate::{Error, Result, topology_of};
 
 /// Whether the query `id`, planned to `new`, may take the place of the one that fills the source of `sink`'s name.
@@ -45,7 +46,7 @@ pub(crate) fn check_query(sink: &Source, id: &str, new: &Topology, snapshot: &Sn
 
 /// Whether a declaration may take the place of the source that is there: not while that is filled by a query of its own.
 pub(crate) fn check_declaration(source: &Source, snapshot: &Snapshot) -> Result<()> {
-    let own = [format!("csas_{}", source.name), format!("ctas_{}", source.name)];
+    let own = [SourceKind::Stream, SourceKind::Table].map(|kind| query_id(kind, &source.name));
     match own.iter().find(|id| snapshot.queries.contains_key(*id)) {
         Some(id) => Err(refusal(&source.name, &format!("it is filled by query {id}, not declared"))),
         None => Ok(()),

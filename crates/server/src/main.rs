@@ -23,7 +23,6 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use millpond_executor::{Engine, Storage};
-use millpond_log::Log;
 use millpond_log_embedded::Embedded;
 use millpond_serving::{Member, Serving};
 use pgwire::api::ConnectionManager;
@@ -94,8 +93,7 @@ fn open_storage(config: &Config) -> Result<Storage> {
     };
     let embedded = Embedded::open(&config.data_dir, &options)
         .with_context(|| format!("the data directory {} cannot be opened", config.data_dir.display()))?;
-    let log: Arc<dyn Log> = Arc::clone(&embedded) as Arc<dyn Log>;
-    Ok(Storage { log, state: embedded })
+    Ok(Storage { log: embedded.clone(), state: embedded })
 }
 
 async fn serve(config: &Config, engine: Engine, metrics: PrometheusHandle) -> Result<()> {

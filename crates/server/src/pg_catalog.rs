@@ -77,11 +77,11 @@ pub fn queries(message: &str) -> Option<Vec<CatalogQuery>> {
     if !lower.contains("pg_") && !lower.contains("information_schema") {
         return None;
     }
-    // What the library writes instead may name no catalog any more, and what it is written for may not parse without it.
-    let asked = Parser::parse_sql(&PostgreSqlDialect {}, message);
     let statements = PARSER.with(|parser| parser.parse(message)).ok()?;
     let all_ask = |statements: &[SqlStatement]| statements.iter().all(asks_catalogs);
-    if statements.is_empty() || !(asked.is_ok_and(|asked| all_ask(&asked)) || all_ask(&statements)) {
+    // What the library writes instead may name no catalog any more.
+    let asked = || Parser::parse_sql(&PostgreSqlDialect {}, message).is_ok_and(|asked| all_ask(&asked));
+    if statements.is_empty() || !(all_ask(&statements) || asked()) {
         return None;
     }
     Some(statements.into_iter().map(|statement| CatalogQuery { statement: Box::new(statement), parameters: Vec::new() }).collect())

@@ -51,7 +51,9 @@ pub struct Pull {
     /// The names of the columns, where the plan has others.
     shown: Option<Vec<String>>,
     parameters: Vec<Option<DataType>>,
-    /// Kept when there are no parameters: making it takes ten times as long as running it.
+    /// It asks what the time is, so each run has constants of its own.
+    asks_time: bool,
+    /// Kept when there are no parameters and it does not ask the time: making it takes ten times as long as running it.
     physical: Mutex<Option<Arc<dyn ExecutionPlan>>>,
 }
 
@@ -94,8 +96,9 @@ impl Serving {
         let statement = Statement::Statement(Box::new(datafusion::sql::sqlparser::ast::Statement::Query(Box::new(query))));
         let logical = state.statement_to_plan(statement).await?;
         let parameters = parameters(&logical)?;
+        let asks_time = asks_time(&logical)?;
         let schema = renamed(logical.schema().as_arrow(), shown.as_deref());
-        Ok(Pull { version: catalog.version, state, logical, schema, shown, parameters, physical: Mutex::new(None) })
+        Ok(Pull { version: catalog.version, state, logical, schema, shown, parameters, asks_time, physical: Mutex::new(None) })
     }
 
     /// Runs `pull` over what is committed now. `settings` is what `millpond.settings` shows.
@@ -133,11 +136,13 @@ impl Serving {
         } else {
             pull.logical.clone().replace_params_with_values(&ParamValues::from(parameters))?
         };
-        // `now()` is the moment of this run.
-        let mut state = SessionState::clone(&pull.state);
-        state.mark_start_execution();
-        let plan = state.create_physical_plan(&logical).await?;
-        if parameterless && pull.parameters.is_empty() && !depends_on_time(&logical)? {
+        if pull.asks_time {
+            let mut state = SessionState::clone(&pull.state);
+            state.mark_start_execution();
+            return Ok(state.create_physical_plan(&logical).await?);
+        }
+        let plan = pull.state.create_physical_plan(&logical).await?;
+        if parameterless && pull.parameters.is_empty() {
             *pull.physical.lock() = Some(Arc::clone(&plan));
         }
         Ok(plan)
@@ -166,8 +171,8 @@ impl Serving {
     }
 }
 
-/// Whether the plan's constants are those of one run.
-fn depends_on_time(plan: &LogicalPlan) -> Result<bool> {
+/// Whether `now()` or its like is in the plan.
+fn asks_time(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|plan| {
         plan.apply_expressions(|expression| {

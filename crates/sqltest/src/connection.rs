@@ -53,10 +53,7 @@ impl Connection {
         if !data.is_empty() {
             data.push('\n');
         }
-        let sink = self.client().await?.copy_in::<_, Bytes>(statement.trim_end_matches(';')).await?;
-        let mut sink = Box::pin(sink);
-        sink.send(Bytes::from(data)).await?;
-        Ok(DBOutput::StatementComplete(sink.as_mut().finish().await?))
+        Ok(DBOutput::StatementComplete(copy_in(self.client().await?, statement.trim_end_matches(';'), data).await?))
     }
 
     async fn copy_out(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
@@ -112,6 +109,13 @@ impl AsyncDB for Connection {
     fn error_sql_state(error: &Error) -> Option<String> {
         error.state()
     }
+}
+
+/// Runs `statement`, a COPY FROM STDIN, over `data`; returns how many rows that were.
+pub async fn copy_in(client: &Client, statement: &str, data: String) -> Result<u64, Error> {
+    let mut sink = Box::pin(client.copy_in::<_, Bytes>(statement).await?);
+    sink.send(Bytes::from(data)).await?;
+    Ok(sink.as_mut().finish().await?)
 }
 
 /// A session at `host:port`, as the tests' user.

@@ -12,7 +12,7 @@ mod variant;
 
 use std::path::PathBuf;
 
-pub use connection::{Connection, connect};
+pub use connection::{Connection, connect, copy_in};
 pub use error::Error;
 pub use psql::{Psql, diff};
 pub use server::{Addresses, Server};

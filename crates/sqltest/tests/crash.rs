@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use futures::SinkExt;
-use millpond_sqltest::{Server, connect};
+use millpond_sqltest::{Server, connect, copy_in};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -137,6 +135,7 @@ async fn run(seed: u64, crashes: u64) -> Result<()> {
             tokio::spawn(transactions(address.clone(), Arc::clone(&writes), random.random())),
             tokio::spawn(flushes(address)),
         ];
+        // No event is waited for: the moment is what is random.
         tokio::time::sleep(Duration::from_millis(random.random_range(20..1_500))).await;
         server.kill()?;
         writes.stop.store(true, Ordering::Relaxed);
@@ -179,9 +178,7 @@ async fn copy_rows(client: &Client, ids: std::ops::Range<i64>) -> Result<()> {
         let (k, v, ms) = event(id);
         text.push_str(&format!("{id},{k},{v},{}\n", timestamp(ms)));
     }
-    let mut sink = Box::pin(client.copy_in::<_, Bytes>("COPY events FROM STDIN WITH (FORMAT csv)").await?);
-    sink.send(Bytes::from(text)).await?;
-    sink.as_mut().finish().await?;
+    copy_in(client, "COPY events FROM STDIN WITH (FORMAT csv)", text).await?;
     Ok(())
 }
 

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use futures::SinkExt;
-use millpond_sqltest::{Server, connect};
+use millpond_sqltest::{Server, connect, copy_in};
 use tokio_postgres::Client;
 
 const ROWS: i64 = 2_000_000;
@@ -92,9 +90,7 @@ async fn write(client: &Client, ids: impl Iterator<Item = i64>, keys: &[i64]) ->
             let (k, v, at) = row(*id);
             text.push_str(&format!("{},{k},{v},{at}\n", keys[key(*id)]));
         }
-        let mut sink = Box::pin(client.copy_in::<_, Bytes>("COPY events FROM STDIN WITH (FORMAT csv)").await?);
-        sink.send(Bytes::from(text)).await?;
-        sink.as_mut().finish().await?;
+        copy_in(client, "COPY events FROM STDIN WITH (FORMAT csv)", text).await?;
     }
     Ok(())
 }

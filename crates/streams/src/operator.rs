@@ -37,6 +37,11 @@ use crate::{Batch, Result};
 
 /// One step of a sub-topology. Built once, with its configuration and stores; everything else comes through [`Context`].
 pub trait Operator: Send {
+    /// What the rows of its store are encoded as; a store of another layout is not opened. `None`: it keeps none.
+    fn layout(&self) -> Option<String> {
+        None
+    }
+
     /// Takes a batch at `port`; what it gives goes to [`Context::forward`].
     fn process(&mut self, port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()>;
 

@@ -171,11 +171,6 @@ impl Aggregate {
         })
     }
 
-    /// What its store is encoded as.
-    pub(crate) fn layout(&self) -> String {
-        format!("{};{}", self.keys.layout(), self.states.layout())
-    }
-
     /// Evaluates, judges and assigns windows. `None`: nothing is left.
     fn prepare(&self, batch: Batch, context: &mut Context<'_>) -> Result<Option<Prepared>> {
         let (batch, columns) = match &self.rows {
@@ -434,6 +429,10 @@ impl Aggregate {
 }
 
 impl Operator for Aggregate {
+    fn layout(&self) -> Option<String> {
+        self.store.as_ref().map(|_| format!("{};{}", self.keys.layout(), self.states.layout()))
+    }
+
     fn process(&mut self, _port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
         let Some(prepared) = self.prepare(batch, context)? else {
             return Ok(());

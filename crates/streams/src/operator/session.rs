@@ -125,11 +125,6 @@ impl SessionAggregate {
         })
     }
 
-    /// What its store is encoded as.
-    pub(crate) fn layout(&self) -> String {
-        format!("{};{}", self.keys.layout(), self.states.layout())
-    }
-
     /// Takes the rows `from..` in: all, or where every update is given those before a key comes again. Gives where it stopped.
     /// Those that come too late go to `late`, by their place in `batch`.
     fn accumulate(&mut self, batch: &Batch, keys: &Rows, from: usize, late: &mut Late, context: &mut Context<'_>) -> Result<usize> {
@@ -316,6 +311,10 @@ impl SessionAggregate {
 }
 
 impl Operator for SessionAggregate {
+    fn layout(&self) -> Option<String> {
+        Some(format!("{};{}", self.keys.layout(), self.states.layout()))
+    }
+
     fn process(&mut self, _port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
         let (batch, columns) = self.grouping.split(batch, context)?;
         let keys = self.keys.encode(&columns)?;

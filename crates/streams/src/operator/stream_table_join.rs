@@ -69,11 +69,6 @@ impl StreamTableJoin {
         })
     }
 
-    /// What its store is encoded as.
-    pub(crate) fn layout(&self) -> String {
-        format!("{};{}", self.keys.layout(), self.rows.layout())
-    }
-
     fn change(&mut self, batch: &Batch) -> Result<()> {
         let Some(changes) = &batch.changes else {
             return Err(Error::Topology("the table's side of a join was given a stream".into()));
@@ -173,6 +168,10 @@ fn without(column: &ArrayRef, failed: &BooleanArray) -> Result<ArrayRef> {
 }
 
 impl Operator for StreamTableJoin {
+    fn layout(&self) -> Option<String> {
+        Some(format!("{};{}", self.keys.layout(), self.rows.layout()))
+    }
+
     fn process(&mut self, port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
         if port == TABLE { self.change(&batch) } else { self.join(batch, context) }
     }

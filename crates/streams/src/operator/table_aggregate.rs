@@ -92,15 +92,6 @@ impl TableAggregate {
         })
     }
 
-    /// What its store is encoded as.
-    pub(crate) fn layout(&self) -> String {
-        let method = match &self.method {
-            Method::Invertible(_) => "invertible".to_owned(),
-            Method::Multiset(multiset) => multiset.layout(),
-        };
-        format!("{};{};{method}", self.keys.layout(), self.values.layout())
-    }
-
     /// Takes the changes `from..` in: all, or with `once` those before a group comes again in another change. Gives where it stopped.
     fn accumulate(&mut self, batch: &Batch, keys: &Rows, from: usize, once: bool, context: &mut Context<'_>) -> Result<usize> {
         let changes = batch.changes.as_ref().map(|changes| changes.values().as_ref()).unwrap_or_default();
@@ -214,6 +205,14 @@ impl TableAggregate {
 }
 
 impl Operator for TableAggregate {
+    fn layout(&self) -> Option<String> {
+        let method = match &self.method {
+            Method::Invertible(_) => "invertible".to_owned(),
+            Method::Multiset(multiset) => multiset.layout(),
+        };
+        Some(format!("{};{};{method}", self.keys.layout(), self.values.layout()))
+    }
+
     fn process(&mut self, _port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
         if batch.changes.is_none() {
             return Err(Error::Topology("an aggregate over a table was given a stream".into()));

@@ -108,7 +108,13 @@ impl Builder<'_> {
                 let source = RepartitionSource::new(&node.schema, *upstream_partitions, *table);
                 self.source(index, node, Box::new(source), topic, *table, None)?
             }
-            operator => Step::Operator(self.operator(node, operator)?),
+            operator => {
+                let operator = self.operator(node, operator)?;
+                if let Some(layout) = operator.layout() {
+                    self.positions.check_layout(&node.id, layout)?;
+                }
+                Step::Operator(operator)
+            }
         })
     }
 
@@ -119,15 +125,11 @@ impl Builder<'_> {
             OperatorSpec::Merge => Box::new(Merge::new(&node.schema)),
             OperatorSpec::Aggregate(spec) => self.aggregate(node, spec)?,
             OperatorSpec::TableAggregate(spec) => {
-                let aggregate = TableAggregate::new(spec, self.schema(node, 0), &node.schema, self.open(node)?)?;
-                self.positions.check_layout(&node.id, aggregate.layout())?;
-                Box::new(aggregate)
+                Box::new(TableAggregate::new(spec, self.schema(node, 0), &node.schema, self.open(node)?)?)
             }
             OperatorSpec::StreamTableJoin(spec) => {
                 let (stream, table) = (self.schema(node, 0), self.schema(node, 1));
-                let join = StreamTableJoin::new(spec, stream, table, &node.schema, self.open(node)?)?;
-                self.positions.check_layout(&node.id, join.layout())?;
-                Box::new(join)
+                Box::new(StreamTableJoin::new(spec, stream, table, &node.schema, self.open(node)?)?)
             }
             OperatorSpec::RepartitionSink(spec) => Box::new(RepartitionSink::new(spec, self.partition, self.restored)),
             OperatorSpec::Sink(spec) => Box::new(Sink::new(spec, &self.stores.backend, self.partition, self.restored.millis())?),
@@ -144,17 +146,9 @@ impl Builder<'_> {
     fn aggregate(&mut self, node: &Node, spec: &AggregateSpec) -> Result<Box<dyn Operator>> {
         let input = self.schema(node, 0);
         Ok(match (spec.window.map(|window| window.kind), spec.phase) {
-            (Some(WindowKind::Session { .. }), _) => {
-                let sessions = SessionAggregate::new(spec, input, &node.schema, self.open(node)?)?;
-                self.positions.check_layout(&node.id, sessions.layout())?;
-                Box::new(sessions)
-            }
+            (Some(WindowKind::Session { .. }), _) => Box::new(SessionAggregate::new(spec, input, &node.schema, self.open(node)?)?),
             (_, Phase::Partial) => Box::new(Aggregate::new(spec, input, &node.schema, None)?),
-            _ => {
-                let aggregate = Aggregate::new(spec, input, &node.schema, Some(self.open(node)?))?;
-                self.positions.check_layout(&node.id, aggregate.layout())?;
-                Box::new(aggregate)
-            }
+            _ => Box::new(Aggregate::new(spec, input, &node.schema, Some(self.open(node)?))?),
         })
     }
 
