@@ -10,10 +10,15 @@ use millpond_planner::Settings;
 use millpond_sql::ast::Kind;
 use tempfile::TempDir;
 
-/// As the server has it.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// So many batches are appended in one transaction.
 const APPEND_BATCHES: usize = 32;
+
+/// What a timed query took, and gave.
+pub struct Outcome {
+    pub elapsed: Duration,
+    /// Rows of the table's topic: one for each group and commit that changed it.
+    pub changes: u64,
+}
 
 pub struct Embedded {
     engine: Engine,
@@ -23,11 +28,11 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    pub fn open(workers: usize) -> Result<Self> {
+    pub fn open(workers: usize, commit_interval: Duration) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let embedded = millpond_log_embedded::Embedded::open(&directory.path().join("data"), &Options::default())?;
         let storage = Storage { log: embedded.clone(), state: embedded };
-        let config = Config { workers, commit_interval: COMMIT_INTERVAL, service_id: "bench".to_string() };
+        let config = Config { workers, commit_interval, service_id: "bench".to_string() };
         Ok(Embedded { engine: Engine::open(config, storage)?, settings: Settings::default(), _directory: directory })
     }
 
@@ -60,7 +65,7 @@ impl Embedded {
     }
 
     /// From the statement until every row that is in the log is committed in the table; then the query is ended.
-    pub fn timed_query(&self, table: &str, select: &str) -> Result<Duration> {
+    pub fn timed_query(&self, table: &str, select: &str) -> Result<Outcome> {
         let started = Instant::now();
         self.execute(&format!("CREATE TABLE {table} AS {select}"))?;
         self.engine.flush()?;
@@ -69,7 +74,7 @@ impl Embedded {
         let status = self.engine.queries().into_iter().find(|query| query.id == id).with_context(|| format!("query {id} is gone"))?;
         ensure!(status.late == 0, "{} rows were late: the result is not the batch query's", status.late);
         self.engine.execute(millpond_catalog::Command::Drop { name: table.to_string(), delete_topic: true }, None)?;
-        Ok(elapsed)
+        Ok(Outcome { elapsed, changes: status.rows_out })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Row counts of tasks, kept with their state so that they survive a restart: a row that is counted is committed, and the other way round.
 
-use millpond_state::{Backend, Reader, Result, StoreId, Write};
+use millpond_state::{Backend, Reader, Result, StoreId, Writes};
 use millpond_streams::operator::Counters;
 
 /// Opens the store of a query's counters. Key: the sub-topology's id; partition: the task's.
@@ -13,8 +13,10 @@ pub(crate) fn read(reader: &(impl Reader + ?Sized), store: StoreId, sub_topology
     Ok(found.into_iter().flatten().next().and_then(|bytes| decode(&bytes)).unwrap_or_default())
 }
 
-pub(crate) fn write(store: StoreId, sub_topology: u32, partition: u32, counters: &Counters) -> Write {
-    Write { store, partition, key: sub_topology.to_be_bytes().into(), value: Some(encode(counters).into()) }
+pub(crate) fn write(store: StoreId, sub_topology: u32, partition: u32, counters: &Counters) -> Writes {
+    let mut writes = Writes::new(store, partition);
+    writes.put(&sub_topology.to_be_bytes(), &encode(counters));
+    writes
 }
 
 fn encode(counters: &Counters) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use millpond_log::TopicPartition;
 use millpond_state::StoreId;
@@ -88,6 +89,8 @@ pub(crate) struct RunningQuery {
     /// `None` when the statement does not plan any more.
     pub plan: Option<Plan>,
     pub tasks: Vec<Arc<TaskProgress>>,
+    /// How many of its tasks have much before them.
+    pub behind: AtomicUsize,
     lifecycle: Mutex<Lifecycle>,
 }
 
@@ -126,6 +129,7 @@ impl RunningQuery {
             sql: sql.to_owned(),
             plan: Some(plan),
             tasks,
+            behind: AtomicUsize::new(0),
             lifecycle: Mutex::new(Lifecycle::new()),
         }
     }
@@ -140,6 +144,7 @@ impl RunningQuery {
             sql: sql.to_owned(),
             plan: None,
             tasks: Vec::new(),
+            behind: AtomicUsize::new(0),
             lifecycle: Mutex::new(lifecycle),
         }
     }

@@ -27,7 +27,7 @@ use crate::runtime::Runtime;
 pub(crate) use self::guarded::guarded;
 
 /// A commit is due once entries of about so many bytes were taken, whatever the interval says.
-const DIRTY_BYTES_MAX: usize = 64 << 20;
+const DIRTY_BYTES_MAX: usize = 32 << 20;
 
 pub(crate) struct Worker {
     index: usize,
@@ -37,11 +37,20 @@ pub(crate) struct Worker {
     tasks: Vec<RunningTask>,
     /// Whose turn it is.
     next_task: usize,
-    /// Since when there is something to commit.
-    dirty_since_ms: Option<i64>,
+    /// When the next commit is due.
+    commit_at_ms: Option<i64>,
+    /// Of the entries that wait for it.
     dirty_bytes: usize,
     /// When an input will have been silent for its idle timeout.
     idle_at_ms: Option<i64>,
+}
+
+/// Which tasks a commit is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those whose time has come. Others that have something take part, too, unless they are behind.
+    Due,
+    All,
 }
 
 /// A query whose task failed here.
@@ -61,7 +70,7 @@ impl Worker {
             slots: Slots::default(),
             tasks: Vec::new(),
             next_task: 0,
-            dirty_since_ms: None,
+            commit_at_ms: None,
             dirty_bytes: 0,
             idle_at_ms: None,
         }
@@ -74,8 +83,10 @@ impl Worker {
             }
             let progressed = self.round();
             self.survey();
-            if self.commit_is_due(self.is_hurried() && !progressed) {
-                self.commit();
+            if self.is_hurried() && !progressed && self.commit_at_ms.is_some() {
+                self.commit(Which::All);
+            } else if self.commit_is_due() {
+                self.commit(Which::Due);
             } else if !progressed && !self.mailbox.has_requests() {
                 self.mailbox.sleep(self.patience());
             }
@@ -90,7 +101,7 @@ impl Worker {
                 Request::Stop { query, generation, commit, done } => {
                     let dirty = self.tasks.iter().any(|task| Arc::ptr_eq(&task.query, &query) && task.is_dirty());
                     if commit && dirty {
-                        self.commit();
+                        self.commit(Which::All);
                     }
                     self.discard(&query, generation);
                     if let Some(done) = done {
@@ -98,7 +109,7 @@ impl Worker {
                     }
                 }
                 Request::Shutdown => {
-                    self.commit();
+                    self.commit(Which::All);
                     return false;
                 }
             }
@@ -151,10 +162,11 @@ impl Worker {
 
     /// One turn for each task that has something to do; broken off when there is a request, or a commit is due. True: there may be more.
     fn round(&mut self) -> bool {
+        let interval_ms = self.interval_ms();
         let mut progressed = false;
         let mut failures = Vec::new();
         for _ in 0..self.tasks.len() {
-            if self.mailbox.has_requests() || self.commit_is_due(false) {
+            if self.mailbox.has_requests() || self.commit_is_due() {
                 progressed = true;
                 break;
             }
@@ -164,13 +176,13 @@ impl Worker {
                 continue;
             }
             let now_ms = self.runtime.now_ms();
+            let dirty_bytes = task.dirty_bytes;
             match task.turn(&self.runtime, &mut self.slots, now_ms) {
-                Ok(turn) => {
-                    progressed |= turn.progressed;
-                    self.dirty_bytes += turn.bytes;
-                    if task.is_dirty() {
-                        self.dirty_since_ms.get_or_insert(now_ms);
-                    }
+                Ok(did) => {
+                    progressed |= did;
+                    self.dirty_bytes += task.dirty_bytes - dirty_bytes;
+                    let due_ms = task.due_ms(&self.slots, interval_ms, now_ms);
+                    self.commit_at_ms = self.commit_at_ms.into_iter().chain(due_ms).min();
                 }
                 Err(reason) => {
                     failures.push(Failure { query: Arc::clone(&task.query), generation: task.generation, reason });
@@ -184,17 +196,17 @@ impl Worker {
         progressed
     }
 
-    /// Idle inputs, and whether anything is dirty.
+    /// Idle inputs, and when the next commit is due.
     fn survey(&mut self) {
-        let now_ms = self.runtime.now_ms();
-        self.idle_at_ms = None;
+        let (now_ms, interval_ms) = (self.runtime.now_ms(), self.interval_ms());
+        (self.idle_at_ms, self.commit_at_ms, self.dirty_bytes) = (None, None, 0);
         for task in &mut self.tasks {
             if let Some(at_ms) = task.judge_idle(&self.slots, now_ms) {
                 self.idle_at_ms = Some(self.idle_at_ms.map_or(at_ms, |idle_at_ms| idle_at_ms.min(at_ms)));
             }
-            if task.is_dirty() {
-                self.dirty_since_ms.get_or_insert(now_ms);
-            }
+            self.dirty_bytes += task.dirty_bytes;
+            let due_ms = task.due_ms(&self.slots, interval_ms, now_ms);
+            self.commit_at_ms = self.commit_at_ms.into_iter().chain(due_ms).min();
         }
     }
 
@@ -202,9 +214,13 @@ impl Worker {
         self.runtime.flushes.load(Ordering::Acquire) > 0
     }
 
-    fn commit_is_due(&self, at_once: bool) -> bool {
-        let Some(since_ms) = self.dirty_since_ms else { return false };
-        at_once || self.dirty_bytes >= DIRTY_BYTES_MAX || self.runtime.now_ms() - since_ms >= self.interval_ms()
+    fn commit_is_due(&self) -> bool {
+        self.commit_at_ms.is_some_and(|at_ms| at_ms <= self.runtime.now_ms()) || self.is_full()
+    }
+
+    /// Whether there is so much to commit that it cannot wait.
+    fn is_full(&self) -> bool {
+        self.dirty_bytes >= DIRTY_BYTES_MAX
     }
 
     fn interval_ms(&self) -> i64 {
@@ -213,8 +229,7 @@ impl Worker {
 
     /// How long there is nothing to do, unless it is woken.
     fn patience(&self) -> Option<Duration> {
-        let commit_at_ms = self.dirty_since_ms.map(|since_ms| since_ms.saturating_add(self.interval_ms()));
-        let at_ms = [commit_at_ms, self.idle_at_ms].into_iter().flatten().min()?;
+        let at_ms = [self.commit_at_ms, self.idle_at_ms].into_iter().flatten().min()?;
         let wait_ms = at_ms.saturating_sub(self.runtime.now_ms());
         Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1)))
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use millpond_log::opaque::{Columns, Record, batch};
 use millpond_log::{Append, Cleanup, Entry, FetchLimit, Log, OffsetRange, TopicConfig, TopicPartition, Transaction};
 use millpond_log_embedded::{Embedded, Options};
-use millpond_state::{Backend, Reader, StoreId, Write, WriteSet};
+use millpond_state::{Backend, Reader, StoreId, WriteSet, Writes};
 use millpond_state_rocksdb::rocksdb::checkpoint::Checkpoint;
 
 fn open(path: &Path) -> Arc<Embedded> {
@@ -27,8 +27,9 @@ fn append(topic: &str, partition: u32, values: &[Vec<u8>]) -> Append {
 fn commit(embedded: &Embedded, store: StoreId, number: u64) {
     let large: Vec<Vec<u8>> = (0..20_u64).map(|row| vec![(row + number) as u8; 1000 + (row * number % 7) as usize]).collect();
     let appends = vec![append("t", 0, &[number.to_be_bytes().to_vec()]), append("t", 1, &large)];
-    let writes = vec![Write { store, partition: 0, key: (*b"commits").into(), value: Some((number + 1).to_be_bytes().into()) }];
-    embedded.commit(Transaction { appends }, WriteSet { writes, expiries: Vec::new() }).unwrap();
+    let mut writes = Writes::new(store, 0);
+    writes.put(b"commits", &(number + 1).to_be_bytes());
+    embedded.commit(Transaction { appends }, WriteSet { writes: vec![writes], expiries: Vec::new() }).unwrap();
 }
 
 /// State and log agree, and every record can be read. Gives the number of commits.

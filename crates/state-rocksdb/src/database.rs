@@ -113,13 +113,17 @@ impl Database {
         let family = self.family(Family::State);
         let lives = |store: StoreId| stores.live.contains(&store);
         let mut full_key = Vec::new();
-        for write in writes.iter().flat_map(|writes| &writes.writes).filter(|write| lives(write.store)) {
+        for writes in writes.iter().flat_map(|writes| &writes.writes).filter(|writes| lives(writes.store)) {
             full_key.clear();
-            full_key.extend_from_slice(&prefix(write.store, write.partition));
-            full_key.extend_from_slice(&write.key);
-            match &write.value {
-                Some(value) => batch.put_cf(family, &full_key, value),
-                None => batch.delete_cf(family, &full_key),
+            full_key.extend_from_slice(&prefix(writes.store, writes.partition));
+            let prefix_len = full_key.len();
+            for (key, value) in writes.iter() {
+                full_key.truncate(prefix_len);
+                full_key.extend_from_slice(key);
+                match value {
+                    Some(value) => batch.put_cf(family, &full_key, value),
+                    None => batch.delete_cf(family, &full_key),
+                }
             }
         }
         let expiries: Vec<_> = writes.iter().flat_map(|writes| &writes.expiries).filter(|(store, ..)| lives(*store)).collect();
@@ -249,15 +253,16 @@ impl Reader for Database {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millpond_state::{Write, window_key};
+    use millpond_state::{Writes, window_key};
 
     fn open(path: &Path) -> Result<Arc<Database>> {
         Database::open(path, &Options { memory_bytes: 16 << 20, sync: false, service_id: Some("mill".to_owned()) })
     }
 
     fn put(database: &Database, store: StoreId, keys: &[Vec<u8>]) {
-        let writes = keys.iter().map(|key| Write { store, partition: 0, key: key[..].into(), value: Some((*b"value").into()) });
-        database.commit(WriteBatch::default(), &[&WriteSet { writes: writes.collect(), expiries: Vec::new() }]).unwrap();
+        let mut writes = Writes::new(store, 0);
+        keys.iter().for_each(|key| writes.put(key, b"value"));
+        database.commit(WriteBatch::default(), &[&WriteSet { writes: vec![writes], expiries: Vec::new() }]).unwrap();
     }
 
     fn keys_on_disk(database: &Database) -> usize {

@@ -10,7 +10,7 @@ use millpond_log::opaque::{Record, batch};
 use millpond_log::{Append, Entry, FetchLimit, Log, TopicConfig, TopicPartition, Transaction};
 
 use crate::window_key::encode_suffix;
-use crate::{Backend, Error, Expiry, KeyRange, Reader, StoreId, Write, WriteSet, prefix_end};
+use crate::{Backend, Error, Expiry, KeyRange, Reader, StoreId, WriteSet, Writes, prefix_end};
 
 /// Makes a test of each rule. `$new` gives a guard that is kept until the test ends, and `Arc`s of an empty backend and of its log.
 #[macro_export]
@@ -220,8 +220,14 @@ fn append(topic: &str, rows: usize) -> Transaction {
 }
 
 fn set(store: StoreId, partition: u32, rows: &[(&[u8], Option<&[u8]>)]) -> WriteSet {
-    let writes = rows.iter().map(|(key, value)| Write { store, partition, key: (*key).into(), value: value.map(Box::from) });
-    WriteSet { writes: writes.collect(), expiries: Vec::new() }
+    let mut writes = Writes::new(store, partition);
+    for (key, value) in rows {
+        match value {
+            Some(value) => writes.put(key, value),
+            None => writes.delete(key),
+        }
+    }
+    WriteSet { writes: vec![writes], expiries: Vec::new() }
 }
 
 fn put(backend: &dyn Backend, store: StoreId, partition: u32, rows: &[(&[u8], Option<&[u8]>)]) {

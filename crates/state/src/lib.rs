@@ -4,11 +4,14 @@
 //! committed is in a [`Backend`]; what a task has changed since its last commit is in its [`Overlay`], and reaches the backend only
 //! through [`Backend::commit`], together with the log transaction it belongs to (design D5).
 
+mod byte_map;
 pub mod conformance;
 pub mod error;
 pub mod memory;
 pub mod overlay;
+mod rows;
 pub mod window_key;
+mod writes;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use millpond_log::{Appended, FetchLimit, Fetched, OffsetRange, TopicPartition, T
 pub use error::{Error, Result};
 pub use memory::MemoryBackend;
 pub use overlay::Overlay;
+pub use writes::{WriteSet, Writes};
 
 /// A store's number in its backend; given by [`Backend::open_store`] for a stable name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,35 +53,6 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix[..=kept].to_vec();
     end[kept] += 1;
     Some(end)
-}
-
-/// One partition's changes of one store, or several stores'.
-#[derive(Debug, Clone, Default)]
-pub struct WriteSet {
-    pub writes: Vec<Write>,
-    /// Horizons that move with this commit, as [`Backend::set_expiry`] would move them.
-    pub expiries: Vec<(StoreId, u32, Expiry)>,
-}
-
-impl WriteSet {
-    pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.expiries.is_empty()
-    }
-
-    /// Adds what another task writes in the same commit.
-    pub fn append(&mut self, mut other: WriteSet) {
-        self.writes.append(&mut other.writes);
-        self.expiries.append(&mut other.expiries);
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct Write {
-    pub store: StoreId,
-    pub partition: u32,
-    pub key: Box<[u8]>,
-    /// `None` deletes.
-    pub value: Option<Box<[u8]>>,
 }
 
 /// What a scan shows its rows to, key and value, until it breaks.

@@ -40,12 +40,14 @@ impl MemoryBackend {
 
 impl Stores {
     fn apply(&mut self, writes: WriteSet) {
-        for write in writes.writes {
-            let rows = Arc::make_mut(self.partitions.entry((write.store, write.partition)).or_default());
-            match write.value {
-                Some(value) => rows.insert(write.key, value),
-                None => rows.remove(&write.key),
-            };
+        for writes in &writes.writes {
+            let rows = Arc::make_mut(self.partitions.entry((writes.store, writes.partition)).or_default());
+            for (key, value) in writes.iter() {
+                match value {
+                    Some(value) => rows.insert(key.into(), value.into()),
+                    None => rows.remove(key),
+                };
+            }
         }
         for (store, partition, expiry) in writes.expiries {
             self.set_expiry(store, partition, expiry);

@@ -12,24 +12,17 @@ use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
-use crate::{Expiry, KeyRange, Reader, Result, StoreId, Visit, Write, WriteSet, window_key};
+use crate::byte_map::ByteMap;
+use crate::{Expiry, KeyRange, Reader, Result, StoreId, Visit, WriteSet, Writes, window_key};
 
 /// What the cache of committed rows may take when nothing else is said.
 const CACHE_BYTES_MAX: usize = 4 << 20;
-/// What a row takes beside its key and its value, about.
-const ROW_BYTES: usize = 64;
-
-type Value = Option<Box<[u8]>>;
-
 /// Reads see the overlay first, then the committed rows.
 pub struct Overlay {
     store: StoreId,
     partition: u32,
     committed: Arc<dyn Reader>,
-    changes: HashMap<Box<[u8]>, Value>,
-    change_bytes: usize,
+    changes: ByteMap,
     /// The keys of `changes` in order: from the first scan after a drain on, so that stores that are never scanned do not pay for it.
     order: RefCell<Option<BTreeSet<Box<[u8]>>>>,
     cache: RefCell<Cache>,
@@ -53,8 +46,7 @@ impl Overlay {
             store,
             partition,
             committed,
-            changes: HashMap::new(),
-            change_bytes: 0,
+            changes: ByteMap::default(),
             order: RefCell::new(None),
             cache: RefCell::new(Cache::new(CACHE_BYTES_MAX)),
             expiry: None,
@@ -82,7 +74,7 @@ impl Overlay {
                 continue;
             }
             match self.changes.get(*key).or_else(|| cache.get(key)) {
-                Some(value) => values[place] = value.as_deref().map(<[u8]>::to_vec),
+                Some(value) => values[place] = value.map(<[u8]>::to_vec),
                 None => missing.push(place),
             }
         }
@@ -98,27 +90,18 @@ impl Overlay {
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.change(key, Some(value.into()));
+        self.change(key, Some(value));
     }
 
     pub fn delete(&mut self, key: &[u8]) {
         self.change(key, None);
     }
 
-    fn change(&mut self, key: &[u8], value: Value) {
-        self.change_bytes += value_bytes(&value);
-        match self.changes.entry_ref(key) {
-            hashbrown::hash_map::EntryRef::Occupied(mut before) => {
-                self.change_bytes -= value_bytes(before.get());
-                before.insert(value);
-            }
-            hashbrown::hash_map::EntryRef::Vacant(vacant) => {
-                self.change_bytes += key.len() + ROW_BYTES;
-                vacant.insert(value);
-                if let Some(order) = self.order.get_mut() {
-                    order.insert(key.into());
-                }
-            }
+    fn change(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if self.changes.put(key, value)
+            && let Some(order) = self.order.get_mut()
+        {
+            order.insert(key.into());
         }
     }
 
@@ -128,7 +111,7 @@ impl Overlay {
             return Ok(());
         }
         if self.order.borrow().is_none() {
-            *self.order.borrow_mut() = Some(self.changes.keys().cloned().collect());
+            *self.order.borrow_mut() = Some(self.changes.keys().map(Box::from).collect());
         }
         let order = self.order.borrow();
         let bounds = (Bound::Included(range.start), range.end.map_or(Bound::Unbounded, Bound::Excluded));
@@ -142,7 +125,7 @@ impl Overlay {
             }
             _ => ControlFlow::Continue(()),
         };
-        let value_of = |key: &[u8]| self.changes.get(key).and_then(|value| value.as_deref());
+        let value_of = |key: &[u8]| self.changes.get(key).flatten();
         self.committed.scan(self.store, self.partition, range, &mut |key, value| {
             while let Some(before) = changed.next_if(|changed| changed.as_ref() < key) {
                 show(before, value_of(before))?;
@@ -178,25 +161,23 @@ impl Overlay {
     /// Moves the changes out, and the horizon if it has moved. What has come and expired since the last drain is not written at all.
     pub fn drain(&mut self, writes: &mut WriteSet) {
         *self.order.get_mut() = None;
-        self.change_bytes = 0;
         let expiry = self.expiry;
         if let Some(expiry) = expiry.filter(|_| std::mem::take(&mut self.expiry_moved)) {
             writes.expiries.push((self.store, self.partition, expiry));
         }
-        let cache = self.cache.get_mut();
-        writes.writes.reserve(self.changes.len());
-        for (key, value) in self.changes.drain() {
-            if expiry.is_some_and(|expiry| window_key::is_expired(&key, expiry)) {
-                continue;
-            }
-            cache.put(&key, value.as_deref());
-            writes.writes.push(Write { store: self.store, partition: self.partition, key, value });
+        if self.changes.len() == 0 {
+            return;
         }
+        let is_kept = |key: &[u8]| expiry.is_none_or(|expiry| !window_key::is_expired(key, expiry));
+        let rows = std::mem::take(&mut self.changes).into_sorted(is_kept);
+        let cache = self.cache.get_mut();
+        rows.iter().for_each(|(key, value)| cache.put(key, value));
+        writes.push(Writes::of(self.store, self.partition, rows));
     }
 
     /// What the changes take in memory, about.
     pub fn dirty_bytes(&self) -> usize {
-        self.change_bytes
+        self.changes.bytes()
     }
 
     /// Forgets all cached rows: after somebody else has changed the committed ones.
@@ -205,57 +186,43 @@ impl Overlay {
     }
 }
 
-fn value_bytes(value: &Value) -> usize {
-    value.as_ref().map_or(0, |value| value.len())
-}
-
 /// Two generations: when the young one has half of the bytes it becomes the old one, and the old one is forgotten.
 #[derive(Debug)]
 struct Cache {
     bytes_max: usize,
-    young: HashMap<Box<[u8]>, Value>,
-    young_bytes: usize,
-    old: HashMap<Box<[u8]>, Value>,
+    young: ByteMap,
+    old: ByteMap,
 }
 
 impl Cache {
     fn new(bytes_max: usize) -> Cache {
-        Cache { bytes_max, young: HashMap::new(), young_bytes: 0, old: HashMap::new() }
+        Cache { bytes_max, young: ByteMap::default(), old: ByteMap::default() }
     }
 
-    /// `Some(&None)`: known to be missing.
-    fn get(&mut self, key: &[u8]) -> Option<&Value> {
-        if !self.young.contains_key(key) {
-            let (key, value) = self.old.remove_entry(key)?;
-            self.insert(key, value);
+    /// `Some(None)`: known to be missing.
+    fn get(&mut self, key: &[u8]) -> Option<Option<&[u8]>> {
+        if !self.young.contains(key) {
+            let value = self.old.get(key)?.map(<[u8]>::to_vec);
+            self.put(key, value.as_deref());
         }
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
-        if key.len() + value.map_or(0, <[u8]>::len) + ROW_BYTES > self.bytes_max / 2 {
+        if key.len() + value.map_or(0, <[u8]>::len) > self.bytes_max / 2 {
             self.young.remove(key);
-        } else {
-            self.insert(key.into(), value.map(Box::from));
+            self.old.remove(key);
+            return;
         }
-        self.old.remove(key);
-    }
-
-    fn insert(&mut self, key: Box<[u8]>, value: Value) {
-        let bytes = key.len() + value_bytes(&value) + ROW_BYTES;
-        if self.young_bytes + bytes > self.bytes_max / 2 {
+        if self.young.bytes() >= self.bytes_max / 2 {
             self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
         }
-        // A key put again counts twice: the bound holds all the same, and generations turn a little sooner.
-        self.young_bytes += bytes;
-        self.young.insert(key, value);
+        self.young.put(key, value);
     }
 
     fn clear(&mut self) {
-        self.young.clear();
-        self.old.clear();
-        self.young_bytes = 0;
+        self.young = ByteMap::default();
+        self.old = ByteMap::default();
     }
 }
 

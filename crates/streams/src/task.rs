@@ -193,11 +193,13 @@ impl Task {
                 Step::Operator(operator) => operator.write(&mut writes)?,
             }
         }
+        let mut positions = self.positions.writes();
         for queue in &self.inputs {
             let Step::Source(source) = &mut self.steps[queue.node] else { continue };
-            self.positions.write_input(&nodes[queue.node], queue, source.channels(), &mut writes);
+            self.positions.write_input(&nodes[queue.node], queue, source.channels(), &mut positions);
         }
-        self.positions.write_clock(self.clock, stream_time, &mut writes);
+        self.positions.write_clock(self.clock, stream_time, &mut positions);
+        writes.push(positions);
         self.dirty = false;
         Ok(TaskCommit { appends: std::mem::take(&mut self.appends), writes })
     }

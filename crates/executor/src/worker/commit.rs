@@ -21,7 +21,7 @@ use millpond_streams::task::TaskCommit;
 
 use super::guarded::guarded;
 use super::running::RunningTask;
-use super::{Failure, Worker};
+use super::{Failure, Which, Worker};
 use crate::processing_log::LogLine;
 use crate::query::RunningQuery;
 use crate::{Result, counters, figures, topics};
@@ -39,9 +39,10 @@ struct Part {
 
 impl Worker {
     /// Commits what is dirty.
-    pub(super) fn commit(&mut self) {
-        (self.dirty_since_ms, self.dirty_bytes) = (None, 0);
-        let parts = self.gather();
+    pub(super) fn commit(&mut self, which: Which) {
+        let which = if self.is_full() { Which::All } else { which };
+        let parts = self.gather(which);
+        (self.commit_at_ms, self.dirty_bytes) = (None, 0);
         if parts.is_empty() {
             return;
         }
@@ -64,14 +65,18 @@ impl Worker {
     }
 
     /// What the dirty tasks hand over. Queries whose task fails at that take no part.
-    fn gather(&mut self) -> Vec<Part> {
-        let now_ms = self.runtime.now_ms();
+    fn gather(&mut self, which: Which) -> Vec<Part> {
+        let (now_ms, interval_ms) = (self.runtime.now_ms(), self.interval_ms());
         let mut parts: Vec<Part> = Vec::new();
         let mut failures: Vec<Failure> = Vec::new();
         for (index, running) in self.tasks.iter_mut().enumerate() {
             if !running.is_dirty() || failures.iter().any(|failure| Arc::ptr_eq(&failure.query, &running.query)) {
                 continue;
             }
+            if which == Which::Due && running.is_to_wait(&self.slots, interval_ms, now_ms) {
+                continue;
+            }
+            running.set_clean();
             match guarded(|| running.task.commit(now_ms)) {
                 Ok(commit) => parts.push(Part {
                     task: index,
@@ -119,7 +124,7 @@ impl Worker {
             writes.append(std::mem::take(&mut part.commit.writes));
             if let Some(store) = self.tasks[part.task].query.plan.as_ref().and_then(|plan| plan.counters) {
                 let total = progress.counters_with(part.counters);
-                writes.writes.push(counters::write(store, progress.sub_topology, progress.partition, &total));
+                writes.push(counters::write(store, progress.sub_topology, progress.partition, &total));
             }
         }
         let committed = self.dead_letters(&parts).and_then(|letters| {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use millpond_log::{Fetched, TopicPartition};
 use millpond_streams::operator::Counters;
@@ -20,6 +21,10 @@ use crate::runtime::Runtime;
 
 /// After so many rows it is another task's turn.
 const TURN_ROWS: usize = 65_536;
+/// A task with more rows than this before it is behind: what its query gives is old, however often it commits.
+const BEHIND_ROWS: u64 = TURN_ROWS as u64;
+/// Queries that are behind commit in every so manieth interval, so that a group that is met again and again is written once.
+const BEHIND_INTERVALS: i64 = 10;
 /// A repartition topic is trimmed once so many records of it are committed.
 const TRIM_RECORDS: u64 = 100_000;
 
@@ -31,6 +36,12 @@ pub(crate) struct RunningTask {
     cursors: Vec<Cursor>,
     /// Where it begins must be committed even when nothing comes.
     pub moved: bool,
+    /// Since when there is something to commit.
+    dirty_since_ms: Option<i64>,
+    /// Of the entries taken since the last commit, about.
+    pub dirty_bytes: usize,
+    /// Whether the query counts it among those that are behind.
+    behind: bool,
 }
 
 /// Where the next entry of an input comes from.
@@ -45,14 +56,6 @@ struct Cursor {
     quiet_since_ms: i64,
     idle: bool,
     trimmed: u64,
-}
-
-/// What a turn did.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    pub progressed: bool,
-    /// Of the entries that came, about.
-    pub bytes: usize,
 }
 
 impl RunningTask {
@@ -75,7 +78,17 @@ impl RunningTask {
             None => Counters::default(),
         };
         let (query, progress) = (Arc::clone(query), Arc::clone(progress));
-        let mut running = RunningTask { query, generation, progress, task, cursors: Vec::new(), moved: false };
+        let mut running = RunningTask {
+            query,
+            generation,
+            progress,
+            task,
+            cursors: Vec::new(),
+            moved: false,
+            dirty_since_ms: None,
+            dirty_bytes: 0,
+            behind: false,
+        };
         match running.open(runtime, plan, sub, slots) {
             Ok(inputs) => running.progress.built(inputs, before),
             Err(reason) => {
@@ -136,6 +149,7 @@ impl RunningTask {
     }
 
     pub fn release(&mut self, slots: &mut Slots) {
+        self.set_behind(false);
         for cursor in self.cursors.drain(..) {
             slots.release(cursor.slot);
         }
@@ -149,9 +163,9 @@ impl RunningTask {
         (self.task.waiting() || self.cursors.iter().enumerate().any(more)) && !self.query.push_queue().is_some_and(|queue| queue.is_full())
     }
 
-    /// Takes up to [`TURN_ROWS`] rows, of all inputs as their times want.
-    pub fn turn(&mut self, runtime: &Runtime, slots: &mut Slots, now_ms: i64) -> Result<Turn, String> {
-        let mut turn = Turn::default();
+    /// Takes up to [`TURN_ROWS`] rows, of all inputs as their times want. False: there was nothing to do.
+    pub fn turn(&mut self, runtime: &Runtime, slots: &mut Slots, now_ms: i64) -> Result<bool, String> {
+        let mut progressed = false;
         let mut rows = 0;
         while rows < TURN_ROWS {
             let mut brought = false;
@@ -162,7 +176,7 @@ impl RunningTask {
                 match self.next(runtime, input, slots)? {
                     Some(fetched) => {
                         rows += fetched.entry.rows();
-                        turn.bytes += fetched.entry.bytes();
+                        self.dirty_bytes += fetched.entry.bytes();
                         let cursor = &mut self.cursors[input];
                         (cursor.quiet_since_ms, cursor.idle) = (now_ms, false);
                         guarded(|| self.task.process(input, &fetched, now_ms))?;
@@ -170,17 +184,17 @@ impl RunningTask {
                     }
                     None if self.task.waiting() => {
                         guarded(|| self.task.set_end(input, now_ms))?;
-                        turn.progressed |= !self.task.waiting();
+                        progressed |= !self.task.waiting();
                     }
                     None => {}
                 }
             }
-            turn.progressed |= brought;
+            progressed |= brought;
             if !brought {
                 break;
             }
         }
-        Ok(turn)
+        Ok(progressed)
     }
 
     fn next(&mut self, runtime: &Runtime, input: usize, slots: &mut Slots) -> Result<Option<Fetched>, String> {
@@ -255,6 +269,46 @@ impl RunningTask {
 
     pub fn is_dirty(&self) -> bool {
         self.task.dirty() || self.moved
+    }
+
+    /// When what it has done is to be committed; `None`: there is nothing.
+    pub fn due_ms(&mut self, slots: &Slots, interval_ms: i64, now_ms: i64) -> Option<i64> {
+        if !self.is_dirty() {
+            return None;
+        }
+        let since_ms = *self.dirty_since_ms.get_or_insert(now_ms);
+        let intervals = if self.is_behind(slots) { BEHIND_INTERVALS } else { 1 };
+        Some(since_ms.saturating_add(interval_ms.saturating_mul(intervals)))
+    }
+
+    /// Whether its commit would come too early. Otherwise it may as well take part in one of others.
+    pub fn is_to_wait(&mut self, slots: &Slots, interval_ms: i64, now_ms: i64) -> bool {
+        self.is_behind(slots) && self.due_ms(slots, interval_ms, now_ms).is_some_and(|due_ms| due_ms > now_ms)
+    }
+
+    /// Whether some task of its query has much before it. A push query never is behind: somebody waits for its first rows.
+    fn is_behind(&mut self, slots: &Slots) -> bool {
+        if self.query.push_queue().is_some() {
+            return false;
+        }
+        let ahead = |cursor: &Cursor| {
+            let buffered: usize = cursor.buffered.iter().map(|fetched| fetched.entry.rows()).sum();
+            slots.end(cursor.slot).saturating_sub(cursor.next) + buffered as u64
+        };
+        self.set_behind(self.cursors.iter().map(ahead).sum::<u64>() > BEHIND_ROWS);
+        self.query.behind.load(Ordering::Relaxed) > 0
+    }
+
+    fn set_behind(&mut self, behind: bool) {
+        if std::mem::replace(&mut self.behind, behind) != behind {
+            let step = if behind { 1 } else { usize::MAX };
+            self.query.behind.fetch_add(step, Ordering::Relaxed);
+        }
+    }
+
+    /// Everything it has done is committed, or in a commit.
+    pub fn set_clean(&mut self) {
+        (self.dirty_since_ms, self.dirty_bytes) = (None, 0);
     }
 
     /// Of its inputs, in their order: the first offsets that are not taken.

@@ -290,7 +290,7 @@ impl Aggregate {
             return Ok(());
         };
         let keys: Vec<&[u8]> = (first_new..total).map(|group| held.groups.key(group)).collect();
-        let found = store.get_many(&keys)?;
+        let found = store.get_groups(&keys)?;
         let (known, unknown): (Vec<usize>, Vec<usize>) = (first_new..total).partition(|group| found[group - first_new].is_some());
         if known.is_empty() {
             return Ok(());
@@ -343,7 +343,7 @@ impl Aggregate {
                 if old.is_none() {
                     store.open(key);
                 }
-                store.put(key, value.as_ref());
+                store.put_group(key, value.as_ref());
             }
         }
         Ok(())

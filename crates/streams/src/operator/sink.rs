@@ -19,7 +19,7 @@ use millpond_formats::timestamp::Pattern;
 use millpond_formats::{Encoder, Format, Options, key_bytes, windowed};
 use millpond_log::entry::{TIMESTAMP, TOMBSTONE};
 use millpond_log::opaque::opaque_schema;
-use millpond_state::{Backend, Expiry, Write, WriteSet};
+use millpond_state::{Backend, Expiry, WriteSet, Writes};
 
 use super::outbox::Outbox;
 use super::record::{millis, no_time, window_format};
@@ -59,7 +59,7 @@ struct Table {
     /// Changes since the last commit.
     waiting: Vec<Batch>,
     waiting_rows: usize,
-    writes: Vec<Write>,
+    writes: Writes,
 }
 
 /// Rows in the sink's columns.
@@ -277,7 +277,10 @@ impl Operator for Sink {
 
     fn write(&mut self, writes: &mut WriteSet) -> Result<()> {
         if let Some(table) = &mut self.table {
-            writes.writes.append(&mut table.writes);
+            let mut own = table.store.writes();
+            std::mem::swap(&mut own, &mut table.writes);
+            own.sort();
+            writes.push(own);
             if let Some(expired_before_ms) = table.expired_before_ms.take() {
                 writes.expiries.push((table.store.id, table.store.partition, Expiry { expired_before_ms }));
             }
@@ -295,7 +298,7 @@ impl Table {
             let expired_before_ms = restored_ms.saturating_sub(retention_ms);
             store.backend.set_expiry(store.id, store.partition, Expiry { expired_before_ms });
         }
-        let (waiting, writes) = (Vec::new(), Vec::new());
+        let (waiting, writes) = (Vec::new(), store.writes());
         Ok(Table { codec, store, retention_ms, expired_before_ms: None, waiting, waiting_rows: 0, writes })
     }
 
@@ -331,12 +334,13 @@ impl Table {
         let keys = self.codec.encode_keys(keys, windows)?;
         let values = self.codec.encode_values(&output.timestamps, values)?;
         let gone = output.tombstones.as_ref().expect("a table's rows say which are gone");
-        self.writes.extend((0..keys.len()).map(|row| Write {
-            store: self.store.id,
-            partition: self.store.partition,
-            key: keys.value(row).into(),
-            value: (!gone.value(row)).then(|| values.value(row).into()),
-        }));
+        for row in 0..keys.len() {
+            if gone.value(row) {
+                self.writes.delete(keys.value(row));
+            } else {
+                self.writes.put(keys.value(row), values.value(row));
+            }
+        }
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millpond_state::{Backend, Overlay, StoreId};
+use millpond_state::{Backend, Overlay, StoreId, Writes};
 
 use crate::Result;
 
@@ -22,5 +22,10 @@ impl StoreHandle {
     /// Nothing changed yet, over what is committed.
     pub fn overlay(&self) -> Overlay {
         Overlay::new(self.id, self.partition, self.backend.clone())
+    }
+
+    /// Nothing written yet.
+    pub fn writes(&self) -> Writes {
+        Writes::new(self.id, self.partition)
     }
 }

@@ -7,7 +7,7 @@
 //!  layout/<node>         what the node's store is encoded as, as text
 //! ```
 
-use millpond_state::{Write, WriteSet};
+use millpond_state::Writes;
 
 use super::input::Queue;
 use crate::operator::store::StoreHandle;
@@ -62,21 +62,22 @@ impl Positions {
         Ok(())
     }
 
-    pub(super) fn write_input(&mut self, node: &str, queue: &Queue, channels: &Channels, writes: &mut WriteSet) {
+    /// Where positions are written to.
+    pub(super) fn writes(&self) -> Writes {
+        Writes::new(self.store.id, self.store.partition)
+    }
+
+    pub(super) fn write_input(&mut self, node: &str, queue: &Queue, channels: &Channels, writes: &mut Writes) {
         if let Some(position) = queue.position() {
-            self.put(input_key(node, &queue.topic), encode_input(position, channels), writes);
+            writes.put(&input_key(node, &queue.topic), &encode_input(position, channels));
         }
     }
 
-    pub(super) fn write_clock(&mut self, clock: Clock, stream_time: StreamTime, writes: &mut WriteSet) {
-        self.put(CLOCK.to_vec(), encode_clock(clock, stream_time), writes);
+    pub(super) fn write_clock(&mut self, clock: Clock, stream_time: StreamTime, writes: &mut Writes) {
+        writes.put(CLOCK, &encode_clock(clock, stream_time));
         for (key, layout) in std::mem::take(&mut self.layouts) {
-            self.put(key, layout.into_bytes(), writes);
+            writes.put(&key, layout.as_bytes());
         }
-    }
-
-    fn put(&self, key: Vec<u8>, value: Vec<u8>, writes: &mut WriteSet) {
-        writes.writes.push(Write { store: self.store.id, partition: self.store.partition, key: key.into(), value: Some(value.into()) });
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -141,8 +142,8 @@ fn corrupt() -> Error {
 mod tests {
     use std::sync::Arc;
 
-    use millpond_state::Backend;
     use millpond_state::memory::MemoryBackend;
+    use millpond_state::{Backend, WriteSet};
 
     use super::*;
 
@@ -152,9 +153,9 @@ mod tests {
         let positions = || Positions::new(StoreHandle::open(&backend, "positions", 0).unwrap());
         let mut first = positions();
         first.check_layout("node", "Utf8;Int64".into()).unwrap();
-        let mut writes = WriteSet::default();
+        let mut writes = first.writes();
         first.write_clock(Clock::default(), StreamTime::Unknown, &mut writes);
-        backend.commit(millpond_log::Transaction::default(), writes).unwrap();
+        backend.commit(millpond_log::Transaction::default(), WriteSet { writes: vec![writes], expiries: Vec::new() }).unwrap();
         positions().check_layout("node", "Utf8;Int64".into()).unwrap();
         let error = positions().check_layout("node", "Utf8;Utf8".into()).unwrap_err();
         assert!(matches!(error, Error::State(_)), "{error}");

@@ -4,6 +4,7 @@
 //!  1 ++ group ++ end ++ start                         the group's state       (no end, no start without windows)
 //!  2 ++ end ++ start ++ group ++ end ++ start         EMIT FINAL: open windows in the order they close
 //!  0 ++ max ++ max                                    with windows: until when they are closed for good
+//!  0 ++ max ++ max - 1                                with windows: when the last of them ends
 //! ```
 //! All keys of a windowed store end in a window, as [`millpond_state::Expiry`] wants it.
 
@@ -30,13 +31,28 @@ pub(crate) struct GroupStore {
     emits_final: bool,
     /// No open window in the store ends before this; `None`: there is none.
     earliest_open: Option<i64>,
+    /// No group in the store has a window that ends after this; `None`: without windows.
+    last_end: Option<i64>,
+    last_end_moved: bool,
 }
 
 impl GroupStore {
     pub(crate) fn new(handle: StoreHandle, windowed: bool, emits_final: bool) -> Result<GroupStore> {
-        let mut store = GroupStore { overlay: handle.overlay(), closed_end: i64::MIN, emits_final, earliest_open: None };
-        if windowed && let Some(value) = store.overlay.get(&closed_end_key())? {
-            store.closed_end = i64::from_be_bytes(value.as_slice().try_into().map_err(|_| damaged("the end of the closed windows"))?);
+        let mut store = GroupStore {
+            overlay: handle.overlay(),
+            closed_end: i64::MIN,
+            emits_final,
+            earliest_open: None,
+            last_end: None,
+            last_end_moved: false,
+        };
+        if windowed {
+            store.closed_end = store.time(&closed_end_key())?.unwrap_or(i64::MIN);
+            store.last_end = Some(match store.time(&last_end_key())? {
+                Some(last_end) => last_end,
+                None if store.has_groups()? => i64::MAX,
+                None => i64::MIN,
+            });
         }
         if emits_final {
             store.earliest_open = store.find_earliest_open()?;
@@ -48,8 +64,29 @@ impl GroupStore {
         Ok(self.overlay.get_many(keys)?)
     }
 
+    /// The same for groups. Those of windows that are later than all in the store are not looked for.
+    pub(crate) fn get_groups(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        let Some(last_end) = self.last_end else { return self.get_many(keys) };
+        let old: Vec<&[u8]> = keys.iter().filter(|key| bounds(key).1 <= last_end).copied().collect();
+        if old.len() == keys.len() {
+            return self.get_many(keys);
+        }
+        let mut found = self.get_many(&old)?.into_iter();
+        Ok(keys.iter().map(|key| if bounds(key).1 <= last_end { found.next().flatten() } else { None }).collect())
+    }
+
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
         self.overlay.put(key, value);
+    }
+
+    /// Puts a group's state.
+    pub(crate) fn put_group(&mut self, key: &[u8], value: &[u8]) {
+        if let Some(last_end) = &mut self.last_end
+            && bounds(key).1 > *last_end
+        {
+            (*last_end, self.last_end_moved) = (bounds(key).1, true);
+        }
+        self.put(key, value);
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) {
@@ -128,7 +165,24 @@ impl GroupStore {
     }
 
     pub(crate) fn write(&mut self, writes: &mut WriteSet) {
+        if let Some(last_end) = self.last_end.filter(|_| std::mem::take(&mut self.last_end_moved)) {
+            self.overlay.put(&last_end_key(), &last_end.to_be_bytes());
+        }
         self.overlay.drain(writes);
+    }
+
+    fn has_groups(&self) -> Result<bool> {
+        let mut any = false;
+        self.overlay.scan(KeyRange { start: &[GROUP], end: Some(&[GROUP + 1]) }, &mut |_, _| {
+            any = true;
+            ControlFlow::Break(())
+        })?;
+        Ok(any)
+    }
+
+    fn time(&self, key: &[u8]) -> Result<Option<i64>> {
+        let Some(value) = self.overlay.get(key)? else { return Ok(None) };
+        Ok(Some(i64::from_be_bytes(value.as_slice().try_into().map_err(|_| damaged("a time"))?)))
     }
 }
 
@@ -139,6 +193,12 @@ fn damaged(what: &str) -> Error {
 fn closed_end_key() -> Vec<u8> {
     let mut key = vec![0];
     push_bounds(&mut key, i64::MAX, i64::MAX);
+    key
+}
+
+fn last_end_key() -> Vec<u8> {
+    let mut key = vec![0];
+    push_bounds(&mut key, i64::MAX - 1, i64::MAX);
     key
 }
 
