@@ -3,7 +3,12 @@
 //! These queries run in a session of their own, over a view of the catalog without pseudo columns, so that `\d` shows what was declared
 //! (and the bounds of windows). They are recognised by the schemas and functions they name.
 
+mod columns;
+mod functions;
 mod procedures;
+mod roles;
+mod subqueries;
+mod tables;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +23,6 @@ use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Statement as SqlStatement, visit_expressions, visit_relations};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::StreamExt;
@@ -30,7 +34,7 @@ use millpond_sql::ast::Kind;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::functions::{self, Function};
+use crate::functions::Function;
 use crate::session::Session;
 use crate::statement::{Rows, Tag};
 
@@ -62,6 +66,11 @@ pub struct CatalogQuery {
 }
 
 impl CatalogQuery {
+    fn new(mut statement: SqlStatement) -> CatalogQuery {
+        subqueries::rewrite(&mut statement);
+        CatalogQuery { statement: Box::new(statement), parameters: Vec::new() }
+    }
+
     pub fn with_parameters(&self, parameters: Vec<ScalarValue>) -> CatalogQuery {
         CatalogQuery { statement: self.statement.clone(), parameters }
     }
@@ -84,7 +93,7 @@ pub fn queries(message: &str) -> Option<Vec<CatalogQuery>> {
     if statements.is_empty() || !(all_ask(&statements) || asked()) {
         return None;
     }
-    Some(statements.into_iter().map(|statement| CatalogQuery { statement: Box::new(statement), parameters: Vec::new() }).collect())
+    Some(statements.into_iter().map(CatalogQuery::new).collect())
 }
 
 /// `SELECT version()` and its like: a query over nothing that calls one of PostgreSQL's functions.
@@ -98,8 +107,7 @@ pub fn function_query(statement: &Statement) -> Option<CatalogQuery> {
     if reads.is_break() || !calls_function(&parsed) {
         return None;
     }
-    let statement = PARSER.with(|parser| parser.rewrite(parsed));
-    Some(CatalogQuery { statement: Box::new(statement), parameters: Vec::new() })
+    Some(CatalogQuery::new(PARSER.with(|parser| parser.rewrite(parsed))))
 }
 
 fn asks_catalogs(statement: &SqlStatement) -> bool {
@@ -176,7 +184,7 @@ impl PgCatalog {
         let functions = match self.functions.get() {
             Some(functions) => functions,
             None => {
-                let list = functions::list()?;
+                let list = crate::functions::list()?;
                 self.functions.get_or_init(|| list)
             }
         };
@@ -202,8 +210,8 @@ async fn context(catalog: &Snapshot, functions: &[Function]) -> Result<SessionCo
     let database = Arc::new(MemoryCatalogProvider::new());
     database.register_schema(SCHEMA, Arc::new(public))?;
     context.register_catalog(CATALOG, Arc::clone(&database) as Arc<dyn CatalogProvider>);
-    setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| Error::from(*error))?;
-    procedures::register(&context, &*database, functions).await?;
+    setup_pg_catalog(&context, CATALOG, roles::Roles).map_err(|error| Error::from(*error))?;
+    tables::register(&context, &*database, functions).await?;
     let version = format!("PostgreSQL {}", crate::wire::SERVER_VERSION);
     let version = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(version.as_str())));
     context.register_udf(create_udf("version", vec![], DataType::Utf8, Volatility::Stable, Arc::new(version)));

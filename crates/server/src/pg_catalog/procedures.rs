@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema};
-use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
-use datafusion::common::{DataFusionError, Result, ScalarValue};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::SessionContext;
@@ -14,20 +13,17 @@ use datafusion::prelude::SessionContext;
 use crate::functions::{Function, Kind};
 use crate::pg_catalog::{PG_CATALOG, SCHEMA};
 
-const PROCEDURES: &str = "pg_proc";
 /// Object ids of PostgreSQL's own objects end here.
 const FIRST_OID: i32 = 100_000;
 
-/// Puts `functions` into the place of PostgreSQL's own.
-pub async fn register(context: &SessionContext, catalog: &dyn CatalogProvider, functions: &[Function]) -> Result<()> {
-    let inner = catalog.schema(PG_CATALOG).ok_or_else(|| DataFusionError::Internal("no pg_catalog".to_string()))?;
-    let theirs = inner.table(PROCEDURES).await?.ok_or_else(|| DataFusionError::Internal("no pg_proc".to_string()))?;
-    let procedures = table(&theirs.schema(), namespace(context).await?, functions)?;
-    catalog.register_schema(PG_CATALOG, Arc::new(WithProcedures { inner, procedures: Arc::new(procedures) }))?;
-    for function in visible().into_iter().chain([arguments(functions), result(), description()]) {
-        context.register_udf(function);
-    }
-    Ok(())
+/// `pg_proc` with `functions` in the place of PostgreSQL's own.
+pub async fn provider(context: &SessionContext, theirs: &Schema, functions: &[Function]) -> Result<Arc<dyn TableProvider>> {
+    Ok(Arc::new(table(theirs, namespace(context).await?, functions)?))
+}
+
+/// What is asked about each.
+pub fn functions(functions: &[Function]) -> [ScalarUDF; 3] {
+    [arguments(functions), result(), definition(functions)]
 }
 
 /// The object id of the schema that the functions are in.
@@ -62,14 +58,6 @@ fn table(like: &Schema, namespace: Option<i32>, functions: &[Function]) -> Resul
     MemTable::try_new(Arc::clone(&schema), vec![vec![RecordBatch::try_new(schema, columns)?]])
 }
 
-/// There is one schema, and everything in it can be named without it.
-fn visible() -> [ScalarUDF; 2] {
-    ["pg_function_is_visible", "pg_type_is_visible"].map(|name| {
-        let body = |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(true)));
-        create_udf(name, vec![DataType::Int32], DataType::Boolean, Volatility::Stable, Arc::new(body))
-    })
-}
-
 fn arguments(functions: &[Function]) -> ScalarUDF {
     let known: Arc<[String]> = functions.iter().map(|function| function.arguments.clone()).collect();
     let body = move |arguments: &[ColumnarValue]| {
@@ -87,33 +75,26 @@ fn result() -> ScalarUDF {
     create_udf("pg_get_function_result", vec![DataType::Int32], DataType::Utf8, Volatility::Stable, Arc::new(body))
 }
 
-/// Nothing has a comment.
-fn description() -> ScalarUDF {
-    let body = |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None)));
-    create_udf("obj_description", vec![DataType::Int32, DataType::Utf8], DataType::Utf8, Volatility::Stable, Arc::new(body))
-}
-
-/// `pg_catalog` with another `pg_proc`.
-#[derive(Debug)]
-struct WithProcedures {
-    inner: Arc<dyn SchemaProvider>,
-    procedures: Arc<MemTable>,
-}
-
-#[async_trait]
-impl SchemaProvider for WithProcedures {
-    fn table_names(&self) -> Vec<String> {
-        self.inner.table_names()
-    }
-
-    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        match name {
-            PROCEDURES => Ok(Some(Arc::clone(&self.procedures) as Arc<dyn TableProvider>)),
-            _ => self.inner.table(name).await,
-        }
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        self.inner.table_exist(name)
-    }
+/// For `\sf`.
+fn definition(functions: &[Function]) -> ScalarUDF {
+    let known: Arc<[Function]> = functions.into();
+    let body = move |arguments: &[ColumnarValue]| {
+        let oids = ColumnarValue::values_to_arrays(arguments)?;
+        let text = |oid: Option<i64>| {
+            let Some(oid) = oid else { return Ok(None) };
+            let Some(function) = usize::try_from(oid - i64::from(FIRST_OID)).ok().and_then(|index| known.get(index)) else {
+                return exec_err!("function with OID {oid} does not exist");
+            };
+            let (name, arguments) = (&function.name, &function.arguments);
+            match function.kind {
+                Kind::Aggregate => exec_err!("\"{name}\" is an aggregate function"),
+                Kind::Scalar => Ok(Some(format!(
+                    "CREATE OR REPLACE FUNCTION {SCHEMA}.{name}({arguments})\n LANGUAGE internal\nAS $function${name}$function$\n"
+                ))),
+            }
+        };
+        let texts: StringArray = oids[0].as_primitive::<Int64Type>().iter().map(text).collect::<Result<_>>()?;
+        Ok(ColumnarValue::Array(Arc::new(texts)))
+    };
+    create_udf("pg_get_functiondef", vec![DataType::Int64], DataType::Utf8, Volatility::Stable, Arc::new(body))
 }

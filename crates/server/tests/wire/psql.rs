@@ -1,6 +1,7 @@
 //! What psql asks for its backslash commands, with the real psql.
 
-use std::process::Command;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
 
 use crate::server::Server;
 
@@ -45,6 +46,108 @@ async fn backslash_commands_show_what_was_declared() {
     }
     let (out, error) = psql(&server, &["SELECT version()", "SELECT current_database()"]);
     assert!(out.contains("Millpond") && out.contains("millpond"), "{out}{error}");
+}
+
+#[tokio::test]
+async fn backslash_commands_about_what_there_is_little_of() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client
+        .batch_execute("CREATE STREAM flights (id INT KEY, origin VARCHAR) WITH (kafka_topic = 'flights', partitions = 1)")
+        .await
+        .unwrap();
+    for (command, shown) in [
+        ("\\d+", "public|flights|table|"),
+        ("\\dt+", "public|flights|table|"),
+        ("\\d+ flights", "origin|text|"),
+        ("\\dp", "public|flights|table|||"),
+        ("\\z flights", "public|flights|table|||"),
+        ("\\du", "postgres|Superuser"),
+        ("\\du+", "postgres|Superuser"),
+        ("\\dn+", "public|postgres||"),
+        ("\\l+", "millpond|postgres|UTF-8|"),
+        ("\\df lcase", "public|lcase|"),
+        ("\\df+ lcase", "public|lcase|"),
+        ("\\sf lcase", "CREATE OR REPLACE FUNCTION public.lcase(str)"),
+        ("\\dT", "(0 rows)"),
+        ("\\dT+", "(0 rows)"),
+        ("\\dD", "(0 rows)"),
+        ("\\ddp", "(0 rows)"),
+        ("\\dd", "(0 rows)"),
+        ("\\do", "(0 rows)"),
+        ("\\dc", "(0 rows)"),
+        ("\\dy", "(0 rows)"),
+        ("\\db+", "pg_default|postgres|"),
+    ] {
+        let (out, error) = psql(&server, &[command]);
+        assert!(out.contains(shown) && error.is_empty(), "{command}: {out}{error}");
+    }
+    for command in ["\\di", "\\di+", "\\dv", "\\dv+", "\\dm", "\\ds", "\\drds"] {
+        let (out, error) = psql(&server, &[command]);
+        let none = out.contains("(0 rows)") || error.starts_with("Did not find any");
+        assert!(none && !error.contains("ERROR"), "{command}: {out}{error}");
+    }
+    for (command, told) in [
+        ("\\sf sum", "\"sum\" is an aggregate function"),
+        ("\\sf nosuch", "does not exist"),
+        ("\\sv flights", "is not a view"),
+        ("\\d nosuch", "Did not find any relation named"),
+    ] {
+        let (_, error) = psql(&server, &[command]);
+        assert!(error.contains(told), "{command}: {error}");
+    }
+}
+
+/// What psql has written to its terminal once it has completed `typed`; `script` (util-linux) makes the terminal.
+fn completed(server: &Server, typed: &str, expected: &str) -> String {
+    let command = format!("psql -X -h 127.0.0.1 -U test -d millpond -p {}", server.port());
+    let mut script = Command::new("script")
+        .args(["-q", "-e", "-c", &command, "/dev/null"])
+        .env("TERM", "dumb")
+        .env("PAGER", "cat")
+        .env("HISTFILE", "/dev/null")
+        .env("INPUTRC", "/dev/null")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script is installed");
+    let mut terminal = script.stdin.take().unwrap();
+    let mut output = script.stdout.take().unwrap();
+    let mut seen = String::new();
+    let mut until = |wanted: &str| {
+        let mut bytes = [0; 1024];
+        while !seen.contains(wanted) {
+            match output.read(&mut bytes).unwrap() {
+                0 => break,
+                count => seen.push_str(&String::from_utf8_lossy(&bytes[..count])),
+            }
+        }
+    };
+    until("millpond=# ");
+    write!(terminal, "{typed}\t").unwrap();
+    // A completion that does not come is told from the rest of the line.
+    until(expected);
+    writeln!(terminal, "\x15\\q").unwrap();
+    drop(terminal);
+    until("\0");
+    script.wait().unwrap();
+    seen
+}
+
+#[tokio::test]
+async fn names_are_completed() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client
+        .batch_execute("CREATE STREAM flights (id INT KEY, origin VARCHAR) WITH (kafka_topic = 'flights', partitions = 1)")
+        .await
+        .unwrap();
+    for (typed, expected) in
+        [("SELECT * FROM fli", "SELECT * FROM flights "), ("INSERT INTO fli", "INSERT INTO flights "), ("\\d fli", "\\d flights ")]
+    {
+        let seen = completed(&server, typed, expected);
+        assert!(seen.contains(expected), "{typed}: {seen}");
+    }
 }
 
 #[tokio::test]
