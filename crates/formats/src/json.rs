@@ -9,7 +9,7 @@ use crate::column::{Column, Names, Reason};
 
 pub use path::JsonPath;
 pub(crate) use read::read_value;
-pub(crate) use scan::Scanner;
+pub(crate) use scan::{Kind, Scanner};
 pub(crate) use write::{Cells, object_prefixes};
 
 /// Reads an object into row `row` of `columns`. The document `null` is a null record.

@@ -1,8 +1,10 @@
 //! What people type: PostgreSQL's text input rules for COPY and INSERT.
 //!
-//! ARRAYs are `{1,2,NULL,"a b"}`, MAPs and STRUCTs JSON objects.
+//! ARRAYs are `{1,2,NULL,"a b"}`, STRUCTs `(1,"a b")`, MAPs JSON objects; ARRAYs and STRUCTs may be JSON, too.
 
 mod array;
+mod json;
+mod record;
 
 use std::num::IntErrorKind;
 
@@ -11,7 +13,6 @@ use arrow::datatypes::DataType;
 
 use crate::column::{Column, Reason, Values};
 use crate::decimal::{self, Refused, Rounding};
-use crate::json::{Scanner, read_value};
 use crate::timestamp::{DAY_MS, parse_iso_date, parse_iso_time, parse_iso_timestamp};
 
 /// Reads a column of texts; `None` is NULL. The first text that cannot be read ends it: its row, and why, in PostgreSQL's words.
@@ -40,15 +41,15 @@ pub(crate) fn append(column: &mut Column, text: &str) -> Result<(), Reason> {
         Values::Date(values) => values.push(date(text)?),
         Values::Time(values) => values.push(parse_iso_time(text).map_err(|_| invalid("time", text))?),
         Values::Timestamp(values) => values.push(parse_iso_timestamp(text).map_err(|_| invalid("timestamp", text))?),
-        Values::List { item, .. } => {
+        Values::List { item, .. } if !text.trim_start().starts_with('[') => {
             array::append(item, text)?;
             return column.close();
         }
-        Values::Map { .. } | Values::Struct { .. } => {
-            let mut scanner = Scanner::new(text);
-            let read = read_value(&mut scanner, column).and_then(|()| scanner.end());
-            return read.map_err(|reason| format!("{}: {reason}", invalid("json", text)));
+        Values::Struct { fields, .. } if text.trim_start().starts_with('(') => {
+            record::append(fields, text)?;
+            return column.close();
         }
+        Values::List { .. } | Values::Map { .. } | Values::Struct { .. } => return json::append(column, text),
     }
     column.pushed();
     Ok(())
@@ -218,6 +219,11 @@ mod tests {
             ("{{1,2},{3}}", list(list(DataType::Int32)), "[[1, 2], [3]]"),
             ("{\"{\\\"a\\\":1}\"}", list(record.clone()), "[{a: 1, b: }]"),
             ("{\"A\": 1, \"b\": [\"x\"]}", record.clone(), "{a: 1, b: [x]}"),
+            ("{\"b\": \"{x}\", \"a\": \"1\"}", record.clone(), "{a: 1, b: [x]}"),
+            ("[[1, 2], null, []]", list(list(DataType::Int32)), "[[1, 2], , []]"),
+            (" (1,\"{x,\"\"y z\"\"}\") ", record.clone(), "{a: 1, b: [x, y z]}"),
+            ("(,)", record.clone(), "{a: , b: }"),
+            ("{\"(1,)\",NULL}", list(record.clone()), "[{a: 1, b: }, ]"),
         ] {
             let array = read(text, &data_type).unwrap();
             assert_eq!(array_value_to_string(&array, 0).unwrap(), printed, "{text}");
@@ -225,8 +231,10 @@ mod tests {
         for text in ["", "1,2", "{1,2", "{1,}", "{,1}", "{1}2", "{\"1}", "{{1}}", "{a}"] {
             assert!(read(text, &list(DataType::Int32)).is_err(), "{text}");
         }
-        assert!(read("{\"a\": 1} x", &record).is_err());
-        assert!(read("[]", &record).is_err());
+        for text in ["{\"a\": 1} x", "[]", "", "(1)", "(1,,)", "(1,", "(1,\"x)", "(1,) x", "1,"] {
+            assert!(read(text, &record).is_err(), "{text}");
+        }
+        assert_eq!(read("(1)", &record).unwrap_err(), "malformed record literal: \"(1)\": too few fields");
     }
 
     #[test]

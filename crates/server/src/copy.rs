@@ -1,6 +1,8 @@
 //! COPY … FROM STDIN: bytes of the client ─► records ─► columns of text ─► typed batches, all appended at the end.
 
 mod records;
+#[cfg(test)]
+mod round_trip;
 
 use std::sync::Arc;
 

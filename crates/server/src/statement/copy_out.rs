@@ -43,7 +43,8 @@ fn header(copy: &Copy, schema: &Schema) -> Bytes {
     line.into()
 }
 
-fn lines(copy: &Copy, batch: &RecordBatch) -> Vec<Bytes> {
+/// A line for each row.
+pub fn lines(copy: &Copy, batch: &RecordBatch) -> Vec<Bytes> {
     let mut value = String::new();
     (0..batch.num_rows())
         .map(|row| {

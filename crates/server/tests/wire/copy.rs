@@ -53,3 +53,28 @@ async fn a_copy_with_an_error_leaves_nothing_and_names_the_place() {
     assert_eq!(rows(&client, "SELECT count(*) FROM s").await, [["0"]]);
     assert_eq!(send(&client, "COPY s FROM STDIN WITH (FORMAT csv)", "1,2").await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn nested_values_are_read_as_they_were_written() {
+    let server = Server::start();
+    let client = server.connect().await;
+    let columns = "r STRUCT<p INT, q VARCHAR>, m MAP<VARCHAR, ARRAY<INT>>, a ARRAY<ARRAY<VARCHAR>>, s ARRAY<STRUCT<x DOUBLE, y BYTES>>";
+    for name in ["a", "b", "c"] {
+        client.batch_execute(&format!("CREATE STREAM {name} ({columns}) WITH (kafka_topic = '{name}', partitions = 1)")).await.unwrap();
+    }
+    let literals = [
+        r#"'(1,"a ""quoted"", \\ one")', '{"k, {": [1, null], "": []}', '[["a,b", null], [], null]', '{"(1.5,\\\\x00ff)",NULL}'"#,
+        r#"'{"q": "by name"}', '{}', '{{x},{"y\"z"}}', '{}'"#,
+        "NULL, NULL, NULL, NULL",
+    ];
+    for literal in literals {
+        client.batch_execute(&format!("INSERT INTO a VALUES ({literal})")).await.unwrap_or_else(|error| panic!("{literal}: {error:?}"));
+    }
+    let stored = rows(&client, "SELECT r, m, a, s FROM a").await;
+    assert_eq!(stored.len(), 3);
+    for (target, with) in [("b", ""), ("c", "WITH (FORMAT csv)")] {
+        let written = receive(&client, &format!("COPY (SELECT r, m, a, s FROM a) TO STDOUT {with}")).await;
+        assert_eq!(send(&client, &format!("COPY {target} FROM STDIN {with}"), &written).await.unwrap(), 3, "{written}");
+        assert_eq!(rows(&client, &format!("SELECT r, m, a, s FROM {target}")).await, stored, "{written}");
+    }
+}
