@@ -16,6 +16,7 @@ mod bounds;
 pub mod error;
 mod member;
 mod moment;
+mod placeholders;
 mod pull;
 mod push;
 mod scan;

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use crate::stream_table::StreamTable;
 use crate::system::{self, Setting};
 use crate::table_table::TableTable;
-use crate::{Member, Moment, Result};
+use crate::{Member, Moment, Result, placeholders};
 
 /// Plans and runs pull queries. Cheap to clone; one for all sessions.
 #[derive(Clone)]
@@ -94,7 +94,7 @@ impl Serving {
         let state = self.context(&catalog, settings.dialect)?;
         let (query, shown) = millpond_planner::pull_query(query, &catalog)?;
         let statement = Statement::Statement(Box::new(datafusion::sql::sqlparser::ast::Statement::Query(Box::new(query))));
-        let logical = state.statement_to_plan(statement).await?;
+        let logical = placeholders::infer(state.statement_to_plan(statement).await?)?;
         let parameters = parameters(&logical)?;
         let asks_time = asks_time(&logical)?;
         let schema = renamed(logical.schema().as_arrow(), shown.as_deref());

@@ -71,6 +71,11 @@ fn collect<'a>(predicate: &'a Expr, source: &Source, given: &Given<'_>, conditio
             Some(column) => (column, list.clone()),
             None => return Err(placed(which_keys(source), predicate, given)),
         },
+        // The array's items are the values.
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => match name(left) {
+            Some(column) => (column, vec![right.as_ref().clone()]),
+            None => return Err(placed(which_keys(source), predicate, given)),
+        },
         _ => return Err(placed(which_keys(source), predicate, given)),
     };
     match source.column(column) {

@@ -1,6 +1,6 @@
 //! Values that are written in a statement: literals are read as text, parameters taken as they are, and DataFusion evaluates the rest.
 
-use arrow::array::{Array, ArrayRef, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, new_empty_array};
 use arrow::compute::concat;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -83,7 +83,7 @@ pub async fn keys(
         } else if let Some(text) = literal(expression, &slot.data_type) {
             found.extend(text.map(|text| read(&text, slot)).transpose().map_err(placed)?);
         } else if let Some(value) = parameter(expression, given)? {
-            found.extend(key(&value.to_array()?, slot).map_err(placed)?);
+            found.extend(each_key(&value.to_array()?, slot).map_err(placed)?);
         } else {
             left.push(expression);
         }
@@ -91,11 +91,22 @@ pub async fn keys(
     for chunk in left.chunks(EXPRESSIONS_MAX) {
         let values = compute(session, interrupt, chunk, given).await?;
         for (value, expression) in values.iter().zip(chunk) {
-            found.extend(key(value, slot).map_err(|error| place(error, expression, given.message))?);
+            found.extend(each_key(value, slot).map_err(|error| place(error, expression, given.message))?);
         }
     }
     let found: Vec<&dyn Array> = found.iter().map(AsRef::as_ref).collect();
     if found.is_empty() { Ok(new_empty_array(&slot.data_type)) } else { Ok(concat(&found)?) }
+}
+
+/// One value, or the items of an array.
+fn each_key(value: &ArrayRef, slot: &Slot) -> Result<Vec<ArrayRef>> {
+    match value.data_type() {
+        DataType::List(_) if value.is_valid(0) => {
+            let items = value.as_list::<i32>().value(0);
+            (0..items.len()).filter_map(|item| key(&items.slice(item, 1), slot).transpose()).collect()
+        }
+        _ => Ok(key(value, slot)?.into_iter().collect()),
+    }
 }
 
 /// One value as a key; `None` when no key is equal to it.

@@ -58,3 +58,44 @@ async fn structs_are_written_by_the_names_of_their_fields() {
     assert_eq!(rows(&client, "SELECT r FROM s").await, [["(1,x)"]]);
     assert_eq!(fails(&client, "INSERT INTO s VALUES (STRUCT(z := 1))").await.0, "42703");
 }
+
+#[tokio::test]
+async fn arrays_are_compared_with_any_of_their_items() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "CREATE TABLE t (k VARCHAR PRIMARY KEY, n BIGINT) WITH (kafka_topic = 't', partitions = 2); \
+             INSERT INTO t VALUES ('a', 1), ('b', 2), ('it''s', 3); FLUSH",
+        )
+        .await
+        .unwrap();
+    // tokio-postgres asks what the parameters are, and sends them in binary.
+    let keys: &[&str] = &["a", "it's", "none"];
+    let found = client.query("SELECT k FROM t WHERE k = ANY($1) ORDER BY k", &[&keys]).await.unwrap();
+    assert_eq!(found.iter().map(|row| row.get::<_, &str>(0)).collect::<Vec<_>>(), ["a", "it's"]);
+    let numbers: &[i64] = &[2, 3, 4];
+    for (sql, expected) in [
+        ("SELECT k FROM t WHERE n = ANY($1) ORDER BY k", &["b", "it's"][..]),
+        ("SELECT k FROM t WHERE n <> ALL($1)", &["a"]),
+        ("SELECT k FROM t WHERE n > ANY($1)", &["it's"]),
+        ("SELECT k FROM t WHERE n = ANY($1::bigint[]) ORDER BY k", &["b", "it's"]),
+        ("SELECT k FROM t WHERE NOT n = ANY($1)", &["a"]),
+        ("SELECT k FROM t WHERE k = 'b' AND n IN (SELECT n FROM t WHERE n = ANY($1))", &["b"]),
+    ] {
+        let found = client.query(sql, &[&numbers]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        assert_eq!(found.iter().map(|row| row.get::<_, &str>(0)).collect::<Vec<_>>(), expected, "{sql}");
+    }
+    let none: &[i64] = &[];
+    assert!(client.query("SELECT k FROM t WHERE n = ANY($1)", &[&none]).await.unwrap().is_empty());
+    assert_eq!(client.execute("DELETE FROM t WHERE k = ANY($1)", &[&keys]).await.unwrap(), 2);
+    assert_eq!(rows(&client, "FLUSH; SELECT k FROM t").await, [["b"]]);
+}
+
+#[tokio::test]
+async fn a_cast_says_what_a_parameter_is() {
+    let server = Server::start();
+    let client = server.connect().await;
+    let row = client.query_one("SELECT $1::int + 1 AS i, $2::text AS s, $3::double precision AS d", &[&1i32, &"x", &0.5f64]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, &str>(1), row.get::<_, f64>(2)), (2, "x", 0.5));
+}

@@ -1,0 +1,85 @@
+//! The types of parameters that DataFusion leaves open: `$1` of `x = ANY ($1)` is an array of what `x` is, that of `$1::int` an int.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+
+/// What `= ANY`, `<> ALL` and their like become.
+const MEMBERSHIP: &[&str] = &["array_has", "array_position", "array_min", "array_max"];
+
+/// `plan` with the types that can be told; the first place that tells one counts.
+pub fn infer(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut types: BTreeMap<String, FieldRef> = BTreeMap::new();
+    plan.apply_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                if let Some((id, data_type)) = told(inner, &schema) {
+                    types.entry(id.to_string()).or_insert_with(|| Arc::new(Field::new(id, data_type, true)));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    if types.is_empty() {
+        return Ok(plan);
+    }
+    let filled = plan.transform_up_with_subqueries(|node| {
+        node.map_expressions(|expression| {
+            expression.transform_up(|inner| match inner {
+                Expr::Placeholder(Placeholder { id, field: None }) if types.contains_key(&id) => {
+                    let field = types.get(&id).cloned();
+                    Ok(Transformed::yes(Expr::Placeholder(Placeholder { id, field })))
+                }
+                other => Ok(Transformed::no(other)),
+            })
+        })
+    })?;
+    Ok(filled.data)
+}
+
+/// The parameter that `expression` tells the type of.
+fn told<'a>(expression: &'a Expr, schema: &DFSchema) -> Option<(&'a str, DataType)> {
+    match expression {
+        Expr::Cast(cast) => Some((open(&cast.expr)?, cast.field.data_type().clone())),
+        Expr::ScalarFunction(call) if call.func.name() == "array_has" => {
+            let [array, item] = call.args.as_slice() else { return None };
+            Some((open(array)?, list_of(item, schema)?))
+        }
+        // `x > ANY ($1)` compares with the least of the array.
+        Expr::BinaryExpr(comparison) if comparison.op.supports_propagation() => {
+            let (left, right) = (comparison.left.as_ref(), comparison.right.as_ref());
+            let bound = |bound: &'a Expr, other: &Expr| Some((member(bound)?, list_of(other, schema)?));
+            bound(left, right).or_else(|| bound(right, left))
+        }
+        _ => None,
+    }
+}
+
+/// A parameter without a type.
+fn open(expression: &Expr) -> Option<&str> {
+    match expression {
+        Expr::Placeholder(Placeholder { id, field: None }) => Some(id),
+        _ => None,
+    }
+}
+
+fn member(expression: &Expr) -> Option<&str> {
+    match expression {
+        Expr::ScalarFunction(call) if MEMBERSHIP.contains(&call.func.name()) => open(call.args.first()?),
+        _ => None,
+    }
+}
+
+fn list_of(item: &Expr, schema: &DFSchema) -> Option<DataType> {
+    match item.get_type(schema).ok()? {
+        DataType::Null => None,
+        data_type => Some(DataType::new_list(data_type, true)),
+    }
+}
