@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use millpond_streams::operator::record::Decodings;
+
 use self::running::RunningTask;
 use self::slots::Slots;
 use crate::mailbox::{Mailbox, Request};
@@ -34,6 +36,7 @@ pub(crate) struct Worker {
     runtime: Arc<Runtime>,
     mailbox: Arc<Mailbox>,
     slots: Slots,
+    decodings: Decodings,
     tasks: Vec<RunningTask>,
     /// Whose turn it is.
     next_task: usize,
@@ -68,6 +71,7 @@ impl Worker {
             runtime,
             mailbox,
             slots: Slots::default(),
+            decodings: Decodings::default(),
             tasks: Vec::new(),
             next_task: 0,
             commit_at_ms: None,
@@ -88,6 +92,7 @@ impl Worker {
             } else if self.commit_is_due() {
                 self.commit(Which::Due);
             } else if !progressed && !self.mailbox.has_requests() {
+                self.forget();
                 self.mailbox.sleep(self.patience());
             }
         }
@@ -131,7 +136,7 @@ impl Worker {
     fn build(&mut self, query: &Arc<RunningQuery>, generation: u64) -> Option<usize> {
         let mine: Vec<_> = query.tasks.iter().filter(|task| task.worker == self.index).cloned().collect();
         for progress in &mine {
-            match RunningTask::build(&self.runtime, query, generation, progress, &mut self.slots) {
+            match RunningTask::build(&self.runtime, query, generation, progress, &mut self.slots, &self.decodings) {
                 Ok(task) => self.tasks.push(task),
                 Err(reason) => {
                     self.fail([Failure { query: Arc::clone(query), generation, reason }]);
@@ -171,6 +176,9 @@ impl Worker {
                 break;
             }
             self.next_task = (self.next_task + 1) % self.tasks.len();
+            if self.next_task == 0 {
+                self.forget();
+            }
             let task = &mut self.tasks[self.next_task];
             if !task.is_runnable(&self.slots) {
                 continue;
@@ -191,9 +199,14 @@ impl Worker {
                 }
             }
         }
-        self.slots.forget_fetched();
         self.fail(failures);
         progressed
+    }
+
+    /// All tasks have had their turn: what was fetched and decoded for them need not be held. A round that is broken off goes on with it.
+    fn forget(&mut self) {
+        self.slots.forget_fetched();
+        self.decodings.forget();
     }
 
     /// Idle inputs, and when the next commit is due.

@@ -105,7 +105,7 @@ impl Driver {
 
     /// Throws all tasks away, with what they have not committed, and builds them anew.
     pub fn restart(&mut self) -> Result<()> {
-        let stores = Stores { backend: self.backend.clone(), subscriber: Some(self.pushed.clone()) };
+        let stores = Stores { subscriber: Some(self.pushed.clone()), ..Stores::new(self.backend.clone()) };
         self.tasks.clear();
         for (index, sub_topology) in self.topology.sub_topologies.iter().enumerate() {
             for partition in 0..sub_topology.partitions {

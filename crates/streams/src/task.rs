@@ -23,6 +23,7 @@ use millpond_state::{Backend, WriteSet};
 use self::input::{Queue, Taken};
 use self::position::Positions;
 use crate::operator::push::Subscriber;
+use crate::operator::record::Decodings;
 use crate::operator::source::Source;
 use crate::operator::{Context, Counters, Incident, Operator};
 use crate::time::{Channel, Clock, Head, StreamTime, Turn, next_input};
@@ -39,11 +40,13 @@ pub struct Stores {
     pub backend: Arc<dyn Backend>,
     /// For topologies that end in [`crate::topology::OperatorSpec::Push`].
     pub subscriber: Option<Arc<dyn Subscriber>>,
+    /// Shared by the tasks that run in turns.
+    pub decodings: Decodings,
 }
 
 impl Stores {
     pub fn new(backend: Arc<dyn Backend>) -> Stores {
-        Stores { backend, subscriber: None }
+        Stores { backend, subscriber: None, decodings: Decodings::default() }
     }
 }
 

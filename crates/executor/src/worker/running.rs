@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use millpond_log::{Fetched, TopicPartition};
 use millpond_streams::operator::Counters;
 use millpond_streams::operator::push::Subscriber;
+use millpond_streams::operator::record::Decodings;
 use millpond_streams::task::{Input, Stores};
 use millpond_streams::topology::OperatorSpec;
 use millpond_streams::{SubTopology, Task};
@@ -66,12 +67,13 @@ impl RunningTask {
         generation: u64,
         progress: &Arc<TaskProgress>,
         slots: &mut Slots,
+        decodings: &Decodings,
     ) -> Result<RunningTask, String> {
         let plan = query.plan.as_ref().ok_or("it has no plan")?;
         let subs = &plan.topology.sub_topologies;
         let sub = subs.iter().find(|sub| sub.id == progress.sub_topology).ok_or("its plan has no such sub-topology")?;
         let subscriber = query.push_queue().map(|queue| Arc::clone(queue) as Arc<dyn Subscriber>);
-        let stores = Stores { backend: Arc::clone(&plan.storage.state), subscriber };
+        let stores = Stores { backend: Arc::clone(&plan.storage.state), subscriber, decodings: decodings.clone() };
         let task = guarded(|| Task::build(&plan.topology.query, sub, progress.partition, &stores))?;
         let before = match plan.counters {
             Some(store) => guarded(|| counters::read(&*plan.storage.state, store, sub.id, progress.partition))?,

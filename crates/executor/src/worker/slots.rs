@@ -31,7 +31,7 @@ struct Slot {
     partition: TopicPartition,
     readers: usize,
     end: u64,
-    /// Fetches of this round, by the offset they began at.
+    /// By the offset they began at.
     fetches: Vec<(u64, Arc<[Fetched]>)>,
 }
 
@@ -113,7 +113,7 @@ impl Slots {
         Ok(entries)
     }
 
-    /// A round is over: what was fetched for it need not be held.
+    /// What was fetched need not be held any more.
     pub fn forget_fetched(&mut self) {
         for index in self.fetched.drain(..) {
             if let Some(slot) = &mut self.slots[index] {

@@ -6,22 +6,24 @@
 //! REC-3  where such a record is to stop the query, what stands before it in its entry is given, and nothing behind it.
 
 mod conversion;
+mod decoder;
+mod shared;
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, Int32Array, Int64Array, RecordBatch, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Int32Array, Int64Array, RecordBatch, new_null_array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{cast, filter, is_null};
-use arrow::datatypes::{DataType, FieldRef, Int64Type, SchemaRef};
+use arrow::compute::{cast, filter};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use millpond_formats::timestamp::Pattern;
-use millpond_formats::{Decoder, Format, Options, windowed};
+use millpond_formats::windowed;
 use millpond_log::entry::{TIMESTAMP, TOMBSTONE};
 use millpond_log::{Fetched, Payload, opaque};
 
 use self::conversion::convert;
+pub use self::shared::Decodings;
+use self::shared::SharedDecoder;
 use super::source::{Arrival, Content, Keys, Records};
 use super::stream_source::running_max;
 use super::table_key::{MILLIS, WINDOW_END, WINDOW_START};
@@ -37,20 +39,14 @@ pub struct RecordDecoder {
     schema: SchemaRef,
     partition: u32,
     table: bool,
-    key: Side,
-    value: Side,
+    /// Declared columns; sorted.
+    wanted: Vec<usize>,
+    opaque: SharedDecoder,
     pattern: Option<Pattern>,
 }
 
-/// Half of an opaque record.
-struct Side {
-    /// Declared columns that are wanted of it.
-    wanted: Vec<usize>,
-    /// `None`: the format has no bytes.
-    decoder: Option<Decoder>,
-}
-
 /// An entry's declared columns that are wanted (by index into the layout's columns), and what else a row has.
+#[derive(Debug, Clone)]
 struct Decoded {
     columns: Vec<Option<ArrayRef>>,
     timestamps: Int64Array,
@@ -62,7 +58,14 @@ struct Decoded {
 }
 
 impl RecordDecoder {
-    pub fn new(spec: &SourceSpec, node: &str, schema: &SchemaRef, partition: u32, table: bool) -> Result<RecordDecoder> {
+    pub fn new(
+        spec: &SourceSpec,
+        node: &str,
+        schema: &SchemaRef,
+        partition: u32,
+        table: bool,
+        decodings: &Decodings,
+    ) -> Result<RecordDecoder> {
         let layout = &spec.layout;
         let unsound = |what: &str| Error::Topology(format!("source {}: {what}", spec.source));
         if spec.columns.len() != schema.fields().len() {
@@ -81,16 +84,13 @@ impl RecordDecoder {
         if wanted.last().is_some_and(|last| *last >= layout.columns.len()) {
             return Err(unsound("a column that is not declared is wanted"));
         }
-        let value = wanted.split_off(wanted.partition_point(|column| *column < layout.key_columns));
-        let (key_fields, value_fields) = layout.columns.split_at(layout.key_columns);
-        let value_options = Options { wrap_single_value: layout.wrap_single_value };
         let pattern = match &spec.timestamp {
             Some((_, Some(pattern))) => Some(Pattern::new(pattern)?),
             _ => None,
         };
         Ok(RecordDecoder {
-            key: Side::new(&layout.key_format, key_fields, wanted, 0, Options::KEY)?,
-            value: Side::new(&layout.value_format, value_fields, value, layout.key_columns, value_options)?,
+            opaque: decodings.decoder(spec, partition, wanted.clone())?,
+            wanted,
             spec: spec.clone(),
             node: node.to_owned(),
             schema: nullable(schema),
@@ -104,7 +104,7 @@ impl RecordDecoder {
     pub fn decode(&mut self, fetched: &Fetched, running_max_ms: &mut i64) -> Result<Arrival> {
         let decoded = match &fetched.entry.payload {
             Payload::Columns(rows) => self.columns(rows)?,
-            Payload::Opaque(rows) => self.opaque(rows)?,
+            Payload::Opaque(rows) => self.opaque.decode(&fetched.entry, rows)?,
             Payload::Control(control) => {
                 let content = Content::Control { channel: fetched.entry.channel as usize, control: *control };
                 let (incidents, counters) = (Vec::new(), Counters::default());
@@ -166,7 +166,7 @@ impl RecordDecoder {
             });
         }
         one_each(&mut errors);
-        for index in self.key.wanted.iter().chain(&self.value.wanted) {
+        for index in &self.wanted {
             // Written before the column was added.
             columns[*index].get_or_insert_with(|| new_null_array(declared[*index].data_type(), rows.num_rows()));
         }
@@ -187,28 +187,6 @@ impl RecordDecoder {
             },
             errors,
         })
-    }
-
-    fn opaque(&self, rows: &RecordBatch) -> Result<Decoded> {
-        let record = opaque::Columns::of(rows)?;
-        let mut columns = vec![None; self.spec.layout.columns.len()];
-        let mut errors = Vec::new();
-        let (keys, windows) = match self.spec.layout.windowed {
-            None => (record.keys.clone(), None),
-            Some(kind) => {
-                let split = windowed::split(record.keys, window_format(kind));
-                errors.extend(split.errors);
-                (split.keys, Some((split.starts, split.ends)))
-            }
-        };
-        self.key.decode(&keys, &mut columns, &mut errors);
-        self.value.decode(record.values, &mut columns, &mut errors);
-        for index in self.key.wanted.iter().chain(&self.value.wanted) {
-            columns[*index].get_or_insert_with(|| new_null_array(self.spec.layout.columns[*index].data_type(), rows.num_rows()));
-        }
-        one_each(&mut errors);
-        let tombstones = is_null(record.values)?;
-        Ok(Decoded { columns, timestamps: record.timestamps.clone(), tombstones, windows, errors })
     }
 
     /// Rowtime of each row; null where there is none. A row without a value has no timestamp column, so its record's time counts.
@@ -301,31 +279,6 @@ impl RecordDecoder {
             ..Incident::new(IncidentKind::Deserialization, &self.node, reason.clone())
         };
         Ok(left_out.iter().take(most).map(incident).collect())
-    }
-}
-
-impl Side {
-    /// `first` is the index of the side's first declared column.
-    fn new(format: &Format, fields: &[FieldRef], wanted: Vec<usize>, first: usize, options: Options) -> Result<Side> {
-        let decoder = match format {
-            Format::Native => None,
-            // Made even when nothing is wanted: whether a record can be read must not depend on who reads it.
-            _ => Some(Decoder::new(format, fields.to_vec(), wanted.iter().map(|index| index - first).collect(), options)?),
-        };
-        Ok(Side { wanted, decoder })
-    }
-
-    fn decode(&self, bytes: &BinaryArray, columns: &mut [Option<ArrayRef>], errors: &mut Vec<(usize, String)>) {
-        match &self.decoder {
-            Some(decoder) => {
-                let decoded = decoder.decode(bytes);
-                for (index, column) in self.wanted.iter().zip(decoded.columns) {
-                    columns[*index] = Some(column);
-                }
-                errors.extend(decoded.errors);
-            }
-            None => errors.extend((0..bytes.len()).map(|row| (row, "the topic's format is native, and the record has bytes".to_owned()))),
-        }
     }
 }
 

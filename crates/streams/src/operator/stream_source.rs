@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use millpond_log::Fetched;
 
 use super::Context;
-use super::record::RecordDecoder;
+use super::record::{Decodings, RecordDecoder};
 use super::source::{Arrival, Records, Source};
 use crate::Result;
 use crate::time::Channels;
@@ -21,8 +21,8 @@ pub struct StreamSource {
 }
 
 impl StreamSource {
-    pub fn new(spec: &SourceSpec, node: &str, schema: &SchemaRef, partition: u32) -> Result<StreamSource> {
-        let decoder = RecordDecoder::new(spec, node, schema, partition, false)?;
+    pub fn new(spec: &SourceSpec, node: &str, schema: &SchemaRef, partition: u32, decodings: &Decodings) -> Result<StreamSource> {
+        let decoder = RecordDecoder::new(spec, node, schema, partition, false, decodings)?;
         Ok(StreamSource { decoder, channels: Channels::new(1), running_max_ms: i64::MIN })
     }
 }

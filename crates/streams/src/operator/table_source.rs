@@ -16,7 +16,7 @@ use hashbrown::HashSet;
 use millpond_log::Fetched;
 use millpond_state::{Overlay, WriteSet};
 
-use super::record::RecordDecoder;
+use super::record::{Decodings, RecordDecoder};
 use super::source::{Arrival, Keys, Records, Source};
 use super::table_key::TableCodec;
 use super::{Context, nullable, record_batch};
@@ -35,11 +35,18 @@ pub struct TableSource {
 
 impl TableSource {
     /// `rows` is the store of the keys' last rows.
-    pub fn new(spec: &SourceSpec, node: &str, schema: &SchemaRef, partition: u32, rows: Overlay) -> Result<TableSource> {
+    pub fn new(
+        spec: &SourceSpec,
+        node: &str,
+        schema: &SchemaRef,
+        partition: u32,
+        decodings: &Decodings,
+        rows: Overlay,
+    ) -> Result<TableSource> {
         let layout = &spec.layout;
         let keys: Vec<FieldRef> = layout.columns[..layout.key_columns].to_vec();
         Ok(TableSource {
-            decoder: RecordDecoder::new(spec, node, schema, partition, true)?,
+            decoder: RecordDecoder::new(spec, node, schema, partition, true, decodings)?,
             channels: Channels::new(1),
             running_max_ms: i64::MIN,
             codec: TableCodec::of(keys, schema.fields().to_vec(), layout.windowed.is_some())?,

@@ -97,7 +97,7 @@ impl Builder<'_> {
         }
         Ok(match &node.operator {
             OperatorSpec::StreamSource(spec) => {
-                let source = StreamSource::new(spec, &node.id, &node.schema, self.partition)?;
+                let source = StreamSource::new(spec, &node.id, &node.schema, self.partition, &self.stores.decodings)?;
                 self.source(index, node, Box::new(source), &spec.topic, false, spec.idle_timeout_ms)?
             }
             OperatorSpec::TableSource(spec) => {
@@ -158,7 +158,7 @@ impl Builder<'_> {
         let types: Vec<String> = keys.chain(values).map(ToString::to_string).collect();
         self.positions.check_layout(&node.id, types.join(","))?;
         let rows = self.open(node)?.overlay();
-        TableSource::new(spec, &node.id, &node.schema, self.partition, rows)
+        TableSource::new(spec, &node.id, &node.schema, self.partition, &self.stores.decodings, rows)
     }
 
     fn source(
