@@ -1,6 +1,9 @@
 //! What a client is told.
 
-use datafusion::common::Span;
+mod library;
+mod place;
+
+use datafusion::common::{SchemaError, Span};
 use datafusion::error::DataFusionError;
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -63,10 +66,25 @@ impl Error {
         self
     }
 
+    /// At the place in `text`, a statement that begins at `offset`, of what the message names, unless a place is known.
+    pub fn located(self, text: &str, offset: u32) -> Error {
+        let placed = self.position.is_some() || self.context.is_some() || !self.sqlstate.starts_with(['2', '4']);
+        match if placed { None } else { place::of(&self.message, text) } {
+            Some(place) => self.at(offset + place),
+            None => self,
+        }
+    }
+
     /// A statement that could not be planned: its positions count from the statement, which begins at `offset`.
     pub fn planned(error: millpond_planner::Error, offset: u32) -> Error {
         let position = error.position.map(|position| position.0 + offset);
-        Error { position, hint: error.hint, ..Error::new(error.sqlstate, error.message) }
+        // Where the planner can only guess a class, it passes on what a library says.
+        let guessed = matches!(error.sqlstate, "0A000" | "22P02" | "42000" | "42803" | "42804");
+        match library::translate(&error.message).filter(|_| guessed) {
+            Some(translated) => Error { position, ..translated },
+            None if guessed => Error { position, hint: error.hint, ..Error::new(error.sqlstate, library::plain(&error.message)) },
+            None => Error { position, hint: error.hint, ..Error::new(error.sqlstate, error.message) },
+        }
     }
 
     /// A query that could not be bound; its spans are places in `message`.
@@ -89,8 +107,8 @@ fn span(error: &DataFusionError) -> Option<Span> {
         DataFusionError::Context(_, inner) => span(inner),
         DataFusionError::Collection(errors) => errors.first().and_then(span),
         DataFusionError::SchemaError(error, _) => match error.as_ref() {
-            datafusion::common::SchemaError::FieldNotFound { field, .. } => field.spans().first(),
-            datafusion::common::SchemaError::AmbiguousReference { field } => field.spans().first(),
+            SchemaError::FieldNotFound { field, .. } => field.spans().first(),
+            SchemaError::AmbiguousReference { field } => field.spans().first(),
             _ => None,
         },
         _ => None,
@@ -100,7 +118,10 @@ fn span(error: &DataFusionError) -> Option<Span> {
 impl From<millpond_sql::Error> for Error {
     fn from(error: millpond_sql::Error) -> Error {
         let position = error.position.map(|position| position.0);
-        Error { position, hint: error.hint, ..Error::new(error.sqlstate, error.message) }
+        match library::translate(&error.message) {
+            Some(translated) => Error { position, ..translated },
+            None => Error { position, hint: error.hint, ..Error::new(error.sqlstate, error.message) },
+        }
     }
 }
 
@@ -160,6 +181,12 @@ impl From<millpond_log::Error> for Error {
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Error {
+        if let Some(known) = schema_error(&error).and_then(named) {
+            return known;
+        }
+        let text = error.strip_backtrace();
+        let internal =
+            || library::translate(&text).unwrap_or_else(|| Error::internal(library::plain(text.lines().next().unwrap_or_default())));
         match error {
             DataFusionError::ResourcesExhausted(_) => Error::new("53200", "the query needs more memory than there is")
                 .hint("Select fewer rows, or give the server more with --memory."),
@@ -170,26 +197,53 @@ impl From<DataFusionError> for Error {
                 };
                 match error.downcast::<millpond_log::Error>() {
                     Ok(error) => Error::from(*error),
-                    Err(error) => Error::internal(error),
+                    Err(_) => internal(),
                 }
             }
-            error @ (DataFusionError::Internal(_) | DataFusionError::ExecutionJoin(_) | DataFusionError::Configuration(_)) => {
-                Error::internal(error.strip_backtrace().lines().next().unwrap_or_default())
-            }
+            DataFusionError::Internal(_) | DataFusionError::ExecutionJoin(_) | DataFusionError::Configuration(_) => internal(),
             DataFusionError::ArrowError(error, _) => match *error {
-                arrow::error::ArrowError::DivideByZero => Error::new("22012", "division by zero"),
-                arrow::error::ArrowError::ArithmeticOverflow(message) => Error::new("22003", lower(&message)),
-                arrow::error::ArrowError::CastError(message) | arrow::error::ArrowError::ParseError(message) => {
-                    Error::new("22P02", lower(&message))
-                }
                 arrow::error::ArrowError::ExternalError(error) => match error.downcast::<DataFusionError>() {
                     Ok(error) => Error::from(*error),
-                    Err(error) => Error::internal(error),
+                    Err(_) => internal(),
                 },
-                other => Error::planned(DataFusionError::ArrowError(Box::new(other), None).into(), 0),
+                error => library::translate(&text).unwrap_or_else(|| match error {
+                    arrow::error::ArrowError::ArithmeticOverflow(message) => Error::new("22003", lower(&message)),
+                    arrow::error::ArrowError::CastError(message) | arrow::error::ArrowError::ParseError(message) => {
+                        Error::new("22P02", library::plain(&message))
+                    }
+                    other => Error::planned(DataFusionError::ArrowError(Box::new(other), None).into(), 0),
+                }),
             },
-            other => Error::planned(other.into(), 0),
+            // The planner knows the names that are not found, and what is like them.
+            other if schema_error(&other).is_some() => Error::planned(other.into(), 0),
+            other => library::translate(&text).unwrap_or_else(|| Error::planned(other.into(), 0)),
         }
+    }
+}
+
+fn schema_error(error: &DataFusionError) -> Option<&SchemaError> {
+    match error {
+        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => schema_error(inner),
+        DataFusionError::Collection(errors) => errors.first().and_then(schema_error),
+        DataFusionError::SchemaError(error, _) => Some(error),
+        _ => None,
+    }
+}
+
+/// A table's name that is wrong, though the library speaks of a column.
+fn named(error: &SchemaError) -> Option<Error> {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let table = field.relation.as_ref()?;
+            let known = valid_fields.iter().any(|valid| valid.relation.as_ref().is_some_and(|relation| relation.table() == table.table()));
+            let message = format!("missing FROM-clause entry for table \"{}\"", table.table());
+            (!known).then(|| Error::new("42P01", message))
+        }
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => {
+            let message = format!("table name \"{}\" specified more than once", qualifier.table());
+            Some(Error::new("42712", message).hint("Give one of them another name with AS."))
+        }
+        _ => None,
     }
 }
 
@@ -199,12 +253,14 @@ impl From<arrow::error::ArrowError> for Error {
     }
 }
 
-/// Without a capital at the beginning.
+/// Without a capital at the beginning, unless the first word is all capitals.
 fn lower(message: &str) -> String {
     let mut characters = message.chars();
-    match characters.next() {
-        Some(first) => first.to_lowercase().chain(characters).collect(),
-        None => String::new(),
+    match (characters.next(), characters.next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
+            first.to_lowercase().chain(message.chars().skip(1)).collect()
+        }
+        _ => message.to_string(),
     }
 }
 
@@ -212,7 +268,7 @@ fn lower(message: &str) -> String {
 pub fn invalid_text(reason: &str) -> &'static str {
     if reason.contains("out of range") || reason.contains("overflow") {
         "22003"
-    } else if ["date", "time", "timestamp"].iter().any(|name| reason.contains(&format!("type {name}:"))) {
+    } else if ["date", "time", "timestamp", "interval"].iter().any(|name| reason.contains(&format!("type {name}:"))) {
         "22007"
     } else {
         "22P02"
@@ -228,6 +284,8 @@ mod tests {
         assert_eq!(Error::from(arrow::error::ArrowError::DivideByZero).sqlstate, "22012");
         assert_eq!(Error::from(DataFusionError::ResourcesExhausted("x".into())).sqlstate, "53200");
         assert_eq!(Error::from(arrow::error::ArrowError::CastError("Cannot cast 'a'".into())).message, "cannot cast 'a'");
+        assert_eq!(Error::planned(millpond_planner::Error::unsupported("ORDER BY is not"), 0).message, "ORDER BY is not");
+        assert_eq!(Error::from(DataFusionError::Execution("Something broke.".into())).message, "something broke");
         assert_eq!(invalid_text("invalid input syntax for type timestamp: \"x\""), "22007");
         assert_eq!(invalid_text("value \"9999999999\" is out of range for type integer"), "22003");
     }
