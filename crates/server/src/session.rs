@@ -64,7 +64,10 @@ pub struct Session {
     pub read_only: bool,
     /// What ROLLBACK goes back to: the settings at BEGIN.
     pub settings_before: Option<Settings>,
-    /// The writes of a message of several statements, outside of a transaction: one append before what must see them, and at its end.
+    /// What COMMIT goes back to: the settings without what was SET LOCAL; `None` when nothing was.
+    pub settings_kept: Option<Settings>,
+    /// The writes of a message of several statements, or of a pipeline up to its Sync, outside of a transaction: one append before what must
+    /// see them, and at the end.
     pub implicit: Option<Vec<SourceWrite>>,
     /// The names of prepared statements.
     pub prepared: BTreeSet<String>,
@@ -91,6 +94,7 @@ impl Session {
             transaction: Transaction::None,
             read_only: false,
             settings_before: None,
+            settings_kept: None,
             implicit: None,
             prepared: BTreeSet::new(),
             cursors: BTreeMap::new(),
@@ -148,9 +152,10 @@ impl Session {
     pub fn ended(&mut self, kept: bool) {
         self.cursors.clear();
         self.read_only = false;
-        if let Some(before) = self.settings_before.take().filter(|_| !kept) {
-            let reports = self.settings.changed(&before);
-            self.settings = before;
+        let (before, without_local) = (self.settings_before.take(), self.settings_kept.take());
+        if let Some(restored) = if kept { without_local } else { before } {
+            let reports = self.settings.changed(&restored);
+            self.settings = restored;
             self.reports.extend(reports);
         }
     }

@@ -96,6 +96,10 @@ pub struct Given<'a> {
 
 /// Runs a statement. A long one ends with `interrupt`; rows that are given as a stream are guarded by who reads them.
 pub async fn run(session: &mut Session, interrupt: &mut Interrupt<'_>, statement: &Statement, given: Given<'_>) -> Result<Answer> {
+    dispatch(session, interrupt, statement, given).await.map_err(|error| error.located(&statement.text, statement.offset))
+}
+
+async fn dispatch(session: &mut Session, interrupt: &mut Interrupt<'_>, statement: &Statement, given: Given<'_>) -> Result<Answer> {
     interrupt.set_timeout(session.settings.statement_timeout());
     let ends = matches!(statement.kind, Kind::Commit | Kind::Rollback);
     if matches!(session.transaction, Transaction::Failed) && !ends {
@@ -120,7 +124,7 @@ pub async fn run(session: &mut Session, interrupt: &mut Interrupt<'_>, statement
         Kind::Explain { statement: explained, .. } => explain::statement(session, interrupt, explained, &given).await.map(Answer::Rows),
         Kind::ExplainQuery(id) => explain::query(session, id).map(Answer::Rows),
         Kind::Print { topic, from_beginning, limit } => print::print(session, topic, *from_beginning, *limit).map(Answer::Rows),
-        Kind::Set { name, value, .. } => set::set(session, name, value.as_deref()),
+        Kind::Set { name, value, local } => set::set(session, name, value.as_deref(), *local),
         Kind::Reset(name) => set::reset(session, name.as_deref()),
         Kind::Flush => flush(session, interrupt).await,
         Kind::Begin => transaction::begin(session, &statement.text),
@@ -129,21 +133,19 @@ pub async fn run(session: &mut Session, interrupt: &mut Interrupt<'_>, statement
         Kind::Declare(declare) => cursor::declare(session, interrupt, declare, &given, offset).await,
         Kind::Fetch(fetch) => cursor::fetch(session, interrupt, fetch).await.map(Answer::Rows),
         Kind::Close(name) => cursor::close(session, name.as_deref()),
-        Kind::Deallocate(name) => Ok(deallocate(session, name.as_deref())),
+        Kind::Deallocate(name) => deallocate(session, name.as_deref()),
         Kind::Discard => set::discard(session),
         Kind::Query(query) => query::query(session, interrupt, query, &given, offset).await.map(Answer::Rows),
     }
 }
 
-fn deallocate(session: &mut Session, name: Option<&str>) -> Answer {
+fn deallocate(session: &mut Session, name: Option<&str>) -> Result<Answer> {
     match name {
-        Some(name) => {
-            session.prepared.remove(name);
-            Answer::Done("DEALLOCATE".to_string())
-        }
+        Some(name) if session.prepared.remove(name) => Ok(Answer::Done("DEALLOCATE".to_string())),
+        Some(name) => Err(Error::new("26000", format!("prepared statement \"{name}\" does not exist"))),
         None => {
             session.prepared.clear();
-            Answer::Done("DEALLOCATE ALL".to_string())
+            Ok(Answer::Done("DEALLOCATE ALL".to_string()))
         }
     }
 }

@@ -8,7 +8,8 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use millpond_catalog::{Source, SourceKind, types};
 use millpond_executor::SourceWrite;
 use millpond_planner::schema;
-use millpond_sql::Dialect;
+use millpond_sql::ast::Kind;
+use millpond_sql::{Dialect, Statement};
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -123,11 +124,19 @@ pub async fn write(session: &mut Session, interrupt: &mut Interrupt<'_>, writes:
     }
 }
 
-/// Appends what the statements of the message have written so far.
+/// Appends what the statements of the message, or of the pipeline, have written so far.
 pub async fn commit_implicit(session: &mut Session, interrupt: &mut Interrupt<'_>) -> Result<()> {
     match session.implicit.as_mut().map(std::mem::take) {
         Some(writes) => append(session, interrupt, writes).await,
         None => Ok(()),
+    }
+}
+
+/// The same before `statement`, unless that only writes, too.
+pub async fn commit_before(session: &mut Session, interrupt: &mut Interrupt<'_>, statement: &Statement) -> Result<()> {
+    match statement.kind {
+        Kind::InsertValues(_) | Kind::Delete(_) => Ok(()),
+        _ => commit_implicit(session, interrupt).await,
     }
 }
 

@@ -12,16 +12,16 @@ use millpond_serving::Pull;
 use millpond_sql::Statement;
 use millpond_sql::ast::Kind;
 use pgwire::api::portal::{Format, Portal, PortalExecutionState};
-use pgwire::api::query::ExtendedQueryHandler;
+use pgwire::api::query::{ExtendedQueryHandler, send_ready_for_query};
 use pgwire::api::results::{FieldInfo, QueryResponse, Response};
 use pgwire::api::stmt::{QueryParser, StoredStatement};
 use pgwire::api::store::{Entry, PortalStore};
 use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
-use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::extendedquery::{
-    Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended, TARGET_TYPE_BYTE_PORTAL,
-    TARGET_TYPE_BYTE_STATEMENT,
+    Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended, Sync as SyncMessage,
+    TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
 };
 use pgwire::messages::response::EmptyQueryResponse;
 
@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::pg_catalog::{self, CatalogQuery};
 use crate::session::{Pending, Session, Transaction};
-use crate::statement::{self, Answer, Given, Rows, Tag, cursor, print, set, show, write};
+use crate::statement::{self, Answer, Given, Rows, Tag, cursor, print, query, set, show, write};
 
 /// A parsed statement, with what is known of it before it runs.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl QueryParser for Connection {
         if prepared.is_err() {
             session.failed();
         }
-        Ok(prepared?)
+        Ok(prepared.map_err(|error| error.located(sql, 0))?)
     }
 
     fn get_parameter_types(&self, prepared: &Prepared) -> PgWireResult<Vec<Type>> {
@@ -108,6 +108,7 @@ async fn prepare(session: &Session, interrupt: &mut Interrupt<'_>, sql: &str, ty
             Some(plan.map_err(|error| Error::planned(error, statement.offset))?.schema)
         }
         Kind::Query(query) => {
+            query::check_width(query)?;
             let settings = session.plan_settings();
             let serving = &session.shared.serving;
             let plan = async { serving.prepare(query, &settings).await.map_err(|error| Error::bound(error, sql)) };
@@ -201,6 +202,10 @@ fn delete_parameters(session: &Session, delete: &millpond_sql::ast::Delete) -> R
             Expr::InList { expr, list, .. } => {
                 let data_type = column(expr);
                 list.iter().for_each(|value| note_parameters(value, data_type.as_ref(), &mut wanted));
+            }
+            Expr::AnyOp { left, right, .. } => {
+                let items = column(left).map(|data_type| DataType::new_list(data_type, true));
+                note_parameters(right, items.as_ref(), &mut wanted);
             }
             _ => {}
         }
@@ -358,6 +363,10 @@ impl ExtendedQueryHandler for Connection {
         client.set_state(PgWireConnectionState::QueryInProgress);
         let mut session = self.session().await;
         let mut interrupt = self.interrupt().await;
+        // All up to the next Sync is one transaction.
+        if matches!(session.transaction, Transaction::None) {
+            session.implicit.get_or_insert_default();
+        }
         let rows_max = if message.max_rows <= 0 { usize::MAX } else { message.max_rows as usize };
         let executed = execute(client, &mut session, &mut interrupt, &portal, rows_max).await;
         if executed.is_err() {
@@ -370,6 +379,26 @@ impl ExtendedQueryHandler for Connection {
             client.set_state(PgWireConnectionState::ReadyForQuery);
         }
         Ok(())
+    }
+
+    async fn on_sync<C>(&self, client: &mut C, _: SyncMessage) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<C::Error>,
+    {
+        client.portal_store().rm_portal(DEFAULT_NAME);
+        let mut session = self.session().await;
+        let mut interrupt = self.interrupt().await;
+        let committed = write::commit_implicit(&mut session, &mut interrupt).await;
+        session.implicit = None;
+        if let Err(error) = committed {
+            let error: PgWireError = error.into();
+            client.feed(PgWireBackendMessage::ErrorResponse(ErrorInfo::from(error).into())).await?;
+        }
+        client.set_transaction_status(session.transaction_status());
+        send_ready_for_query(client, session.transaction_status()).await
     }
 
     async fn do_query<C>(&self, _: &mut C, _: &Portal<Prepared>, _: usize) -> PgWireResult<Response>
@@ -429,6 +458,7 @@ async fn execute<C: Client>(
                 send::notices(client, session).await?;
             }
             Answer::CopyIn(copy) => {
+                session.implicit = None;
                 send::copy_in(client, session, copy.columns(), true).await?;
                 session.copy = Some((*copy, Pending::default()));
                 *state = PortalExecutionState::Finished;
@@ -470,12 +500,14 @@ async fn begin(session: &mut Session, interrupt: &mut Interrupt<'_>, portal: &Po
         .collect::<Result<_>>()?;
     match &prepared.kind {
         PreparedKind::Catalog(query) => {
+            write::commit_implicit(session, interrupt).await?;
             let shared = Arc::clone(&session.shared);
             let query = query.with_parameters(values);
             let rows: Rows = interrupt.guard(shared.pg_catalog.run(session, query)).await?;
             Ok(Answer::Rows(rows))
         }
         PreparedKind::Statement(statement) => {
+            write::commit_before(session, interrupt, statement).await?;
             let given = Given { message: &prepared.message, parameters: values, pull: prepared.pull.clone(), portal: true };
             statement::run(session, interrupt, statement, given).await
         }

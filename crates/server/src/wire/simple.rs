@@ -7,7 +7,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{Sink, SinkExt};
 use millpond_sql::Statement;
-use millpond_sql::ast::Kind;
 use pgwire::api::query::{SimpleQueryHandler, send_ready_for_query};
 use pgwire::api::results::Response;
 use pgwire::api::store::PortalStore;
@@ -42,6 +41,9 @@ impl SimpleQueryHandler for Connection {
         client.set_state(PgWireConnectionState::QueryInProgress);
         let mut session = self.session().await;
         let mut interrupt = self.interrupt().await;
+        // A pipeline without a Sync ends here.
+        write::commit_implicit(&mut session, &mut interrupt).await?;
+        session.implicit = None;
         message(client, &mut session, &mut interrupt, &query.query).await?;
         if !matches!(client.state(), PgWireConnectionState::CopyInProgress(_)) {
             client.set_state(PgWireConnectionState::ReadyForQuery);
@@ -142,9 +144,7 @@ pub async fn statements<C: Client>(
 }
 
 async fn answer(session: &mut Session, interrupt: &mut Interrupt<'_>, statement: &Statement, message: &str) -> Result<Answer> {
-    if !matches!(statement.kind, Kind::InsertValues(_) | Kind::Delete(_)) {
-        write::commit_implicit(session, interrupt).await?;
-    }
+    write::commit_before(session, interrupt, statement).await?;
     if let Some(query) = pg_catalog::function_query(statement) {
         let shared = Arc::clone(&session.shared);
         return interrupt.guard(shared.pg_catalog.run(session, query)).await.map(Answer::Rows);

@@ -38,18 +38,27 @@ impl Raw {
     fn until_ready(&mut self) -> Messages {
         let mut messages = Messages::new();
         loop {
-            let mut head = [0; 5];
-            if self.0.read_exact(&mut head).is_err() {
+            let message = self.message();
+            if message.0 == 0 {
                 return messages;
             }
-            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
-            let mut body = vec![0; length];
-            self.0.read_exact(&mut body).unwrap();
-            messages.push((head[0], body));
-            if head[0] == b'Z' {
+            messages.push(message);
+            if matches!(messages.last(), Some((b'Z', _))) {
                 return messages;
             }
         }
+    }
+
+    /// The type 0 is the end.
+    fn message(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 5];
+        if self.0.read_exact(&mut head).is_err() {
+            return (0, Vec::new());
+        }
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        (head[0], body)
     }
 
     fn sync(&mut self) -> Messages {
@@ -122,6 +131,66 @@ fn a_portal_that_has_ended_has_no_more_rows() {
     let answer = raw.sync();
     assert_eq!(kinds(&answer), "12DCCZ");
     assert_eq!(of(&answer, b'C'), "SELECT 1|SELECT 0|");
+}
+
+/// Parse, Bind, Execute of a statement without parameters.
+fn execute(raw: &mut Raw, sql: &str) {
+    raw.send(b'P', format!("\0{sql}\0\0\0").as_bytes());
+    raw.send(b'B', b"\0\0\0\0\0\0\0\0");
+    raw.send(b'E', b"\0\0\0\0\0");
+}
+
+#[test]
+fn a_pipeline_is_one_transaction() {
+    let server = Server::start();
+    let mut raw = Raw::connect(&server);
+    raw.query("CREATE STREAM s (v INT) WITH (kafka_topic = 's', partitions = 1)");
+    let mut other = Raw::connect(&server);
+    let mut count = || of(&other.query("SELECT count(*) AS n FROM s"), b'D').chars().last().unwrap();
+    // An error takes back what was written before it, and what comes behind is skipped.
+    for sql in ["INSERT INTO s VALUES (1)", "INSERT INTO s VALUES ('x')", "INSERT INTO s VALUES (2)"] {
+        execute(&mut raw, sql);
+    }
+    assert_eq!(kinds(&raw.sync()), "12C12EZ");
+    assert_eq!(count(), '0');
+    for sql in ["INSERT INTO s VALUES (1)", "INSERT INTO s VALUES (2), (3)"] {
+        execute(&mut raw, sql);
+    }
+    // Flush: the answers come, the rows wait for the Sync.
+    raw.send(b'H', b"");
+    let answered: String = (0..6).map(|_| char::from(raw.message().0)).collect();
+    assert_eq!(answered, "12C12C");
+    assert_eq!(count(), '0');
+    assert_eq!(kinds(&raw.sync()), "Z");
+    assert_eq!(count(), '3');
+    // A query sees what was written before it.
+    execute(&mut raw, "INSERT INTO s VALUES (4)");
+    execute(&mut raw, "SELECT count(*) AS n FROM s");
+    assert!(of(&raw.sync(), b'D').ends_with('4'));
+    // Whoever goes away before the Sync has written nothing, a simple query commits.
+    execute(&mut raw, "INSERT INTO s VALUES (5)");
+    raw.query("SELECT 1");
+    execute(&mut raw, "INSERT INTO s VALUES (6)");
+    raw.send(b'X', b"");
+    raw.until_ready();
+    assert_eq!(count(), '5');
+}
+
+#[test]
+fn a_transaction_block_goes_on_over_pipelines() {
+    let server = Server::start();
+    let mut raw = Raw::connect(&server);
+    raw.query("CREATE STREAM s (v INT) WITH (kafka_topic = 's', partitions = 1)");
+    for sql in ["BEGIN", "INSERT INTO s VALUES (1)"] {
+        execute(&mut raw, sql);
+    }
+    assert_eq!(of(&raw.sync(), b'Z'), "T");
+    assert!(of(&Raw::connect(&server).query("SELECT count(*) AS n FROM s"), b'D').ends_with('0'));
+    for sql in ["COMMIT", "INSERT INTO s VALUES (2)"] {
+        execute(&mut raw, sql);
+    }
+    assert_eq!(of(&raw.sync(), b'Z'), "I");
+    assert!(of(&raw.query("SELECT count(*) AS n FROM s"), b'D').ends_with('2'));
 }
 
 #[test]

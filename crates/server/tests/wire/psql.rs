@@ -87,12 +87,9 @@ async fn backslash_commands_about_what_there_is_little_of() {
         let none = out.contains("(0 rows)") || error.starts_with("Did not find any");
         assert!(none && !error.contains("ERROR"), "{command}: {out}{error}");
     }
-    for (command, told) in [
-        ("\\sf sum", "\"sum\" is an aggregate function"),
-        ("\\sf nosuch", "does not exist"),
-        ("\\sv flights", "is not a view"),
-        ("\\d nosuch", "Did not find any relation named"),
-    ] {
+    for (command, told) in
+        [("\\sf sum", "\"sum\" is an aggregate function"), ("\\sf nosuch", "does not exist"), ("\\sv flights", "is not a view")]
+    {
         let (_, error) = psql(&server, &[command]);
         assert!(error.contains(told), "{command}: {error}");
     }

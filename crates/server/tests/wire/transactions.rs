@@ -89,3 +89,15 @@ async fn a_read_only_transaction_writes_nothing() {
     }
     client.batch_execute("INSERT INTO t VALUES (1, 1)").await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_set_locally_ends_with_the_transaction() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("SET application_name = 'one'; SET LOCAL application_name = 'two'").await.unwrap();
+    assert_eq!(rows(&client, "SHOW application_name").await, [["one"]]);
+    client.batch_execute("BEGIN; SET LOCAL application_name = 'two'; SET dialect = 'ksqldb'").await.unwrap();
+    assert_eq!(rows(&client, "SHOW application_name").await, [["two"]]);
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(rows(&client, "SHOW application_name; SHOW dialect").await, [["one"], ["ksqldb"]]);
+}
