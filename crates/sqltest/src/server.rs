@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -38,10 +38,14 @@ pub struct Server {
 impl Server {
     /// Starts a server and waits until it serves. `arguments` come after those that place it.
     pub fn start(arguments: &[String]) -> Result<Self> {
-        let binary = binary::locate()?;
         let directory = tempfile::Builder::new().prefix("millpond-sqltest-").tempdir()?;
-        let (child, addresses) = spawn(&binary, directory.path(), arguments)?;
-        Ok(Server { binary, directory, arguments: arguments.to_vec(), child, addresses, generation: 0 })
+        Server::start_in(directory, &binary::locate()?, arguments)
+    }
+
+    /// Starts `binary` over a directory, which may have the data of an earlier one.
+    pub fn start_in(directory: TempDir, binary: &Path, arguments: &[String]) -> Result<Self> {
+        let (child, addresses) = spawn(binary, directory.path(), arguments)?;
+        Ok(Server { binary: binary.to_path_buf(), directory, arguments: arguments.to_vec(), child, addresses, generation: 0 })
     }
 
     pub fn addresses(&self) -> &Addresses {
@@ -57,6 +61,14 @@ impl Server {
     pub fn crash_and_restart(&mut self) -> Result<()> {
         self.kill()?;
         self.start_again()
+    }
+
+    /// SIGTERM: the exit code, and the directory with the data.
+    pub fn stop(mut self) -> Result<(Option<i32>, TempDir)> {
+        let sent = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        ensure!(sent.success(), "the server is gone already");
+        let code = self.child.wait()?.code();
+        Ok((code, std::mem::replace(&mut self.directory, tempfile::tempdir()?)))
     }
 
     /// `kill -9`.

@@ -1,18 +1,19 @@
-//! Starts the binary on a data directory and free ports, and connects to it.
+//! The binary of this build on free ports, and what tests ask of its connections.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use serde_json::Value;
+use millpond_sqltest::Addresses;
 use tempfile::TempDir;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
+const BINARY: &str = env!("CARGO_BIN_EXE_millpond");
+const ARGUMENTS: &[&str] = &["--workers", "2", "--memory", "64MiB", "--commit-interval", "20ms"];
+
 pub struct Server {
-    process: Child,
+    running: millpond_sqltest::Server,
     pub pg: String,
     pub http: String,
-    pub directory: TempDir,
 }
 
 impl Server {
@@ -21,18 +22,10 @@ impl Server {
     }
 
     pub fn start_in(directory: TempDir) -> Server {
-        let ready = directory.path().join("ready.json");
-        let mut process = command(directory.path()).arg("--ready-file").arg(&ready).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap());
-        let mut lines = String::new();
-        while !lines.lines().last().is_some_and(|line| line.contains("serving")) {
-            assert_ne!(log.read_line(&mut lines).unwrap(), 0, "the server ended: {lines}");
-        }
-        // Somebody must go on reading, or the server will wait for it.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let addresses: Value = serde_json::from_str(&std::fs::read_to_string(&ready).unwrap()).unwrap();
-        let address = |name: &str| addresses[name].as_str().unwrap().to_string();
-        Server { process, pg: address("pg"), http: address("http"), directory }
+        let arguments: Vec<String> = ARGUMENTS.iter().map(ToString::to_string).collect();
+        let running = millpond_sqltest::Server::start_in(directory, Path::new(BINARY), &arguments).unwrap();
+        let Addresses { pg, http } = running.addresses().clone();
+        Server { running, pg, http }
     }
 
     pub fn port(&self) -> u16 {
@@ -48,26 +41,15 @@ impl Server {
     }
 
     /// SIGTERM, and the exit code.
-    pub fn stop(mut self) -> (Option<i32>, TempDir) {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").arg(&id).status().unwrap().success());
-        let code = self.process.wait().unwrap().code();
-        let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
-        (code, directory)
+    pub fn stop(self) -> (Option<i32>, TempDir) {
+        self.running.stop().unwrap()
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
+/// A process that is not waited for until it serves.
 pub fn command(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
-    command.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--workers", "2", "--memory", "64MiB", "--commit-interval", "20ms"]);
+    let mut command = Command::new(BINARY);
+    command.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]).args(ARGUMENTS);
     command.arg("--data-dir").arg(directory.join("data"));
     command
 }
