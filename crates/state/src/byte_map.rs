@@ -52,8 +52,7 @@ impl ByteMap {
 
     pub fn remove(&mut self, key: &[u8]) {
         let hash = self.hasher.hash_one(key);
-        let (hashes, rows) = (&self.hashes, &self.rows);
-        if let Ok(entry) = self.table.find_entry(hash, |row| hashes[*row as usize] == hash && rows.key(*row as usize) == key) {
+        if let Ok(entry) = self.table.find_entry(hash, |row| self.rows.key(*row as usize) == key) {
             entry.remove();
         }
     }
@@ -74,7 +73,6 @@ impl ByteMap {
     }
 
     fn find(&self, key: &[u8], hash: u64) -> Option<usize> {
-        let is_it = |row: &u32| self.hashes[*row as usize] == hash && self.rows.key(*row as usize) == key;
-        self.table.find(hash, is_it).map(|row| *row as usize)
+        self.table.find(hash, |row| self.rows.key(*row as usize) == key).map(|row| *row as usize)
     }
 }

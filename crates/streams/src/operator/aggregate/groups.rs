@@ -36,7 +36,7 @@ impl Groups {
             return (self.last, false);
         }
         let hash = self.hasher.hash_one(key);
-        if let Some(group) = self.table.find(hash, |group| self.hashes[*group as usize] == hash && self.key(*group as usize) == key) {
+        if let Some(group) = self.table.find(hash, |group| self.key(*group as usize) == key) {
             self.last = *group as usize;
             return (self.last, false);
         }
