@@ -16,6 +16,7 @@ use millpond_sql::{Dialect, ast};
 use std::sync::Arc;
 
 use self::wildcards::{expand_all, expand_select};
+use crate::integers;
 use crate::names::{self, Named};
 use crate::schema::{ROWOFFSET, ROWPARTITION, ROWTIME, WINDOWEND, WINDOWSTART};
 use crate::{Error, Result, Settings};
@@ -78,6 +79,7 @@ pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -
         }
         _ => return Err(Error::unsupported("only a SELECT can stream")),
     }
+    integers::cast_literals(&mut rewritten.query);
     Ok(rewritten)
 }
 
@@ -97,6 +99,7 @@ pub fn pull(query: &ast::Query, snapshot: &Snapshot) -> Result<(Query, Option<Ve
         SetExpr::Select(select) => names::pull(&mut select.projection),
         _ => None,
     };
+    integers::cast_literals(&mut body);
     Ok((body, shown))
 }
 
