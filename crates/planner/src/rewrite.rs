@@ -5,6 +5,7 @@
 //! - `WINDOW` adds `windowstart` and `windowend` to the GROUP BY;
 //! - what will be the key of the result, and its window, is selected once more under a name no user can have ([`HIDDEN`]).
 
+mod quoted_times;
 mod wildcards;
 
 use datafusion::sql::sqlparser::ast::{
@@ -50,6 +51,9 @@ struct From {
 /// Rewrites a query that will be lowered to a topology.
 pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -> Result<Rewritten> {
     let mut body = Query::clone(&query.body);
+    if settings.dialect == Dialect::Ksqldb {
+        quoted_times::read(&mut body)?;
+    }
     let limit = take_limit(&mut body)?;
     if body.order_by.is_some() {
         return Err(
@@ -84,7 +88,7 @@ pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -
 }
 
 /// Rewrites a pull query: `*` leaves pseudo columns out. With it come the columns' names where the query has others ([`names::pull`]).
-pub fn pull(query: &ast::Query, snapshot: &Snapshot) -> Result<(Query, Option<Vec<String>>)> {
+pub fn pull(query: &ast::Query, snapshot: &Snapshot, dialect: Dialect) -> Result<(Query, Option<Vec<String>>)> {
     if let Some(window) = &query.window {
         return Err(Error::unsupported("WINDOW needs a persistent query or EMIT CHANGES")
             .hint("Add EMIT CHANGES, or CREATE TABLE … AS SELECT … WINDOW … and select from that.")
@@ -94,6 +98,9 @@ pub fn pull(query: &ast::Query, snapshot: &Snapshot) -> Result<(Query, Option<Ve
         return Err(Error::unsupported("PARTITION BY needs a persistent query").hint("Use CREATE STREAM … AS SELECT … PARTITION BY …."));
     }
     let mut body = Query::clone(&query.body);
+    if dialect == Dialect::Ksqldb {
+        quoted_times::read(&mut body)?;
+    }
     expand_all(&mut body, snapshot)?;
     let shown = match body.body.as_mut() {
         SetExpr::Select(select) => names::pull(&mut select.projection),

@@ -93,7 +93,7 @@ impl Serving {
     pub async fn prepare(&self, query: &ast::Query, settings: &Settings) -> Result<Pull> {
         let catalog = self.engine.catalog();
         let state = self.context(&catalog, settings.dialect)?;
-        let (query, shown) = millpond_planner::pull_query(query, &catalog)?;
+        let (query, shown) = millpond_planner::pull_query(query, &catalog, settings.dialect)?;
         let statement = Statement::Statement(Box::new(datafusion::sql::sqlparser::ast::Statement::Query(Box::new(query))));
         let logical = state.statement_to_plan(statement).await?;
         let parameters = parameters(&logical)?;
