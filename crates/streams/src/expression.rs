@@ -145,7 +145,7 @@ const PREFIXES: [&str; 9] = [
 ];
 
 /// What went wrong, without the libraries that say so: in lower case (but for acronyms), without a full stop.
-fn reason(error: &Error) -> String {
+pub(crate) fn reason(error: &Error) -> String {
     let text = error.to_string();
     let mut text = text.lines().next().unwrap_or_default().trim();
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {

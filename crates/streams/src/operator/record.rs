@@ -2,7 +2,10 @@
 //!
 //! REC-1  only the columns that are wanted are built. Whether a record can be decoded does not depend on them: all declared are checked.
 //! REC-2  a record that cannot be decoded, or has no time, is left out, counted, and explained; the others of its entry stay.
+//!        Such is also one of native columns whose value the type that is declared now does not hold.
 //! REC-3  where such a record is to stop the query, what stands before it in its entry is given, and nothing behind it.
+
+mod conversion;
 
 use std::sync::Arc;
 
@@ -18,6 +21,7 @@ use millpond_formats::{Decoder, Format, Options, windowed};
 use millpond_log::entry::{TIMESTAMP, TOMBSTONE};
 use millpond_log::{Fetched, Payload, opaque};
 
+use self::conversion::convert;
 use super::source::{Arrival, Content, Keys, Records};
 use super::stream_source::running_max;
 use super::table_key::{MILLIS, WINDOW_END, WINDOW_START};
@@ -150,14 +154,21 @@ impl RecordDecoder {
     fn columns(&self, rows: &RecordBatch) -> Result<Decoded> {
         let declared = &self.spec.layout.columns;
         let mut columns = vec![None; declared.len()];
-        for index in self.key.wanted.iter().chain(&self.value.wanted) {
-            let field = &declared[*index];
-            columns[*index] = Some(match rows.column_by_name(field.name()) {
-                Some(column) if column.data_type() == field.data_type() => column.clone(),
-                Some(column) => cast(column, field.data_type())?,
-                // Written before the column was added.
-                None => new_null_array(field.data_type(), rows.num_rows()),
+        let mut errors = Vec::new();
+        for (index, field) in declared.iter().enumerate() {
+            let Some(column) = rows.column_by_name(field.name()) else { continue };
+            columns[index] = Some(if column.data_type() == field.data_type() {
+                column.clone()
+            } else {
+                let (converted, failed) = convert(column, field)?;
+                errors.extend(failed);
+                converted
             });
+        }
+        one_each(&mut errors);
+        for index in self.key.wanted.iter().chain(&self.value.wanted) {
+            // Written before the column was added.
+            columns[*index].get_or_insert_with(|| new_null_array(declared[*index].data_type(), rows.num_rows()));
         }
         let corrupt = |column: &str| millpond_log::Error::Corrupt(format!("an entry of topic \"{}\" has no {column}", self.spec.topic));
         let timestamps = rows.column_by_name(TIMESTAMP).and_then(|column| column.as_primitive_opt::<Int64Type>());
@@ -174,7 +185,7 @@ impl RecordDecoder {
                 Some(_) => Some((window(WINDOW_START)?, window(WINDOW_END)?)),
                 None => None,
             },
-            errors: Vec::new(),
+            errors,
         })
     }
 
@@ -195,8 +206,7 @@ impl RecordDecoder {
         for index in self.key.wanted.iter().chain(&self.value.wanted) {
             columns[*index].get_or_insert_with(|| new_null_array(self.spec.layout.columns[*index].data_type(), rows.num_rows()));
         }
-        errors.sort_by_key(|(row, _)| *row);
-        errors.dedup_by_key(|(row, _)| *row);
+        one_each(&mut errors);
         let tombstones = is_null(record.values)?;
         Ok(Decoded { columns, timestamps: record.timestamps.clone(), tombstones, windows, errors })
     }
@@ -330,6 +340,12 @@ impl Records {
             },
         })
     }
+}
+
+/// The first reason of each row, in the order of rows.
+fn one_each(errors: &mut Vec<(usize, String)>) {
+    errors.sort_by_key(|(row, _)| *row);
+    errors.dedup_by_key(|(row, _)| *row);
 }
 
 /// How windows follow keys in the bytes of Kafka Streams' keys.

@@ -63,6 +63,22 @@ fn a_column_that_an_older_entry_lacks_is_null() {
     assert_eq!(driver.read_text("out").unwrap(), lines("k v $timestamp\n 1 - 5\n 2 a 5"));
 }
 
+/// Whatever is read of it: the rows that the topic's new declaration cannot read are told.
+#[test]
+fn a_value_that_a_new_type_does_not_hold_is_told() {
+    for (wanted, expected) in [("k:Int64 v:Int32", "k v $timestamp\n 1 10 5\n 3 - 5"), ("k:Int64", "k $timestamp\n 1 5\n 3 5")] {
+        let columns = (0..schema(wanted).fields().len()).map(SourceColumn::Declared).collect();
+        let mut driver = pass(SourceSpec { columns, ..source("in", layout("k:Int64 v:Int32", 0)) }, wanted);
+        driver.write_rows("in", 0, "k:Int64 v:Utf8 $timestamp:Int64\n 1 10 5\n 2 ten 5\n 3 - 5").unwrap();
+        driver.run().unwrap();
+        assert_eq!(driver.read_text("out").unwrap(), lines(expected));
+        assert_eq!((driver.counters().rows_in, driver.counters().undecodable), (3, 1));
+        let incident = driver.take_incidents().remove(0);
+        assert_eq!(incident.offset, Some(1));
+        assert_eq!(incident.message, "column \"v\": cannot cast string 'ten' to value of Int32 type");
+    }
+}
+
 #[test]
 fn an_unsound_topology_is_refused() {
     let spec = SourceSpec { columns: vec![SourceColumn::Declared(7)], ..source("in", json("k:Int64 v:Utf8", 1)) };
