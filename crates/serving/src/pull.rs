@@ -181,7 +181,7 @@ impl Serving {
 }
 
 fn analyze(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
-    Ok(state.analyzer().execute_and_check(plan, &state.config_options(), |_, _| {})?)
+    Ok(state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?)
 }
 
 /// `analyzed` as it is run.
