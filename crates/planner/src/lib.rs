@@ -7,10 +7,12 @@
 //! A pull query takes the same rewrite and binding, and DataFusion runs it; a persistent or push query is lowered to operators. What
 //! cannot stream yet is refused with the clause's name and what to write instead.
 
+mod arithmetic;
 mod bind;
 mod create;
 pub mod error;
 mod explain;
+mod integers;
 mod literals;
 mod lower;
 mod names;

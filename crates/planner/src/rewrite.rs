@@ -5,6 +5,7 @@
 //! - `WINDOW` adds `windowstart` and `windowend` to the GROUP BY;
 //! - what will be the key of the result, and its window, is selected once more under a name no user can have ([`HIDDEN`]).
 
+mod quoted_times;
 mod wildcards;
 
 use datafusion::sql::sqlparser::ast::{
@@ -16,6 +17,7 @@ use millpond_sql::{Dialect, ast};
 use std::sync::Arc;
 
 use self::wildcards::{expand_all, expand_select};
+use crate::integers;
 use crate::names::{self, Named};
 use crate::schema::{ROWOFFSET, ROWPARTITION, ROWTIME, WINDOWEND, WINDOWSTART};
 use crate::{Error, Result, Settings};
@@ -49,6 +51,9 @@ struct From {
 /// Rewrites a query that will be lowered to a topology.
 pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -> Result<Rewritten> {
     let mut body = Query::clone(&query.body);
+    if settings.dialect == Dialect::Ksqldb {
+        quoted_times::read(&mut body)?;
+    }
     let limit = take_limit(&mut body)?;
     if body.order_by.is_some() {
         return Err(
@@ -78,11 +83,12 @@ pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -
         }
         _ => return Err(Error::unsupported("only a SELECT can stream")),
     }
+    integers::cast_literals(&mut rewritten.query);
     Ok(rewritten)
 }
 
 /// Rewrites a pull query: `*` leaves pseudo columns out. With it come the columns' names where the query has others ([`names::pull`]).
-pub fn pull(query: &ast::Query, snapshot: &Snapshot) -> Result<(Query, Option<Vec<String>>)> {
+pub fn pull(query: &ast::Query, snapshot: &Snapshot, dialect: Dialect) -> Result<(Query, Option<Vec<String>>)> {
     if let Some(window) = &query.window {
         return Err(Error::unsupported("WINDOW needs a persistent query or EMIT CHANGES")
             .hint("Add EMIT CHANGES, or CREATE TABLE … AS SELECT … WINDOW … and select from that.")
@@ -92,11 +98,15 @@ pub fn pull(query: &ast::Query, snapshot: &Snapshot) -> Result<(Query, Option<Ve
         return Err(Error::unsupported("PARTITION BY needs a persistent query").hint("Use CREATE STREAM … AS SELECT … PARTITION BY …."));
     }
     let mut body = Query::clone(&query.body);
+    if dialect == Dialect::Ksqldb {
+        quoted_times::read(&mut body)?;
+    }
     expand_all(&mut body, snapshot)?;
     let shown = match body.body.as_mut() {
         SetExpr::Select(select) => names::pull(&mut select.projection),
         _ => None,
     };
+    integers::cast_literals(&mut body);
     Ok((body, shown))
 }
 

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionConfig;
 
+use crate::arithmetic::CheckedArithmetic;
+use crate::integers::IntegerLiterals;
 use crate::literals::QuotedLiterals;
 use crate::{Error, Result};
 
@@ -26,8 +29,11 @@ pub fn session_state(tables: Vec<(String, Arc<dyn TableProvider>)>) -> Result<Se
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.collect_spans = true;
-    let mut state =
-        SessionStateBuilder::new().with_default_features().with_config(config).with_analyzer_rule(Arc::new(QuotedLiterals)).build();
+    let mut analyzer = Analyzer::new().rules;
+    analyzer.insert(0, Arc::new(IntegerLiterals));
+    analyzer.push(Arc::new(QuotedLiterals));
+    analyzer.push(Arc::new(CheckedArithmetic));
+    let mut state = SessionStateBuilder::new().with_default_features().with_config(config).with_analyzer_rules(analyzer).build();
     let schema = MemorySchemaProvider::new();
     for (name, table) in tables {
         schema.register_table(name, table)?;

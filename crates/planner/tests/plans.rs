@@ -236,6 +236,36 @@ fn the_other_dialect_folds_up_and_counts_milliseconds() {
 }
 
 #[test]
+fn integer_literals_do_not_widen() {
+    const SOURCES: &str = "CREATE STREAM s (id INT KEY, n INT, b BIGINT) WITH (partitions = 3);
+        CREATE TABLE t (id INT PRIMARY KEY, x INT) WITH (partitions = 3);";
+    let cases = [
+        ("STREAM r AS SELECT id, n + 1 AS c FROM s", "INT"),
+        ("STREAM r AS SELECT id, b + 1 AS c FROM s", "BIGINT"),
+        ("STREAM r AS SELECT id, n + 3000000000 AS c FROM s", "BIGINT"),
+        ("STREAM r AS SELECT id, CASE WHEN n > 5 THEN 1 ELSE 0 END AS c FROM s WHERE n IN (1, 2) OR b BETWEEN 1 AND 2", "INT"),
+        ("STREAM r AS SELECT id, ARRAY[1, -2] AS c FROM s", "ARRAY<INT>"),
+        ("STREAM r AS SELECT id, c FROM (SELECT id, coalesce(n, 0) AS c FROM s) x", "INT"),
+        ("STREAM r AS WITH x AS (SELECT id, 1 AS c FROM s) SELECT id, c FROM x", "INT"),
+        ("STREAM r AS SELECT n AS c, id FROM s UNION ALL SELECT 1 AS c, id FROM s", "INT"),
+        ("TABLE r AS SELECT n % 2 AS c, count(*) AS k FROM s GROUP BY n % 2 HAVING count(*) > 1", "INT"),
+        ("TABLE r AS SELECT id, max(n + 1) AS c FROM s GROUP BY id", "INT"),
+        ("TABLE r AS SELECT id, sum(1) AS c FROM s GROUP BY id", "BIGINT"),
+        ("TABLE r AS SELECT id, topk(n, 3) AS c FROM s GROUP BY id", "ARRAY<INT>"),
+        ("STREAM r AS SELECT t.id, x * 2 AS c FROM s JOIN t ON s.n + 1 = t.id", "INT"),
+    ];
+    for (query, wanted) in cases {
+        let planned = plan(&format!("{SOURCES} CREATE {query};")).unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        let column = planned.snapshot.source("r").expect("made").column("c").expect("selected").sql_type.clone();
+        assert_eq!(column.to_string(), wanted, "{query}");
+    }
+    plan(&format!(
+        "{SOURCES} CREATE STREAM r (id INT, n INT) WITH (partitions = 3); INSERT INTO r SELECT id + 1 AS id, n * 2 AS n FROM s;"
+    ))
+    .expect("fits without a CAST");
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_what_to_do_instead() {
     let cases = [
         ("CREATE TABLE t AS SELECT origin, COUNT(*) FROM flights GROUP BY origin ORDER BY 1;", "0A000"),

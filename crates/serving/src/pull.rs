@@ -46,6 +46,7 @@ struct Context {
 pub struct Pull {
     version: u64,
     state: Arc<SessionState>,
+    /// Analyzed already when there are no parameters.
     logical: LogicalPlan,
     schema: SchemaRef,
     /// The names of the columns, where the plan has others.
@@ -92,12 +93,20 @@ impl Serving {
     pub async fn prepare(&self, query: &ast::Query, settings: &Settings) -> Result<Pull> {
         let catalog = self.engine.catalog();
         let state = self.context(&catalog, settings.dialect)?;
-        let (query, shown) = millpond_planner::pull_query(query, &catalog)?;
+        let (query, shown) = millpond_planner::pull_query(query, &catalog, settings.dialect)?;
         let statement = Statement::Statement(Box::new(datafusion::sql::sqlparser::ast::Statement::Query(Box::new(query))));
         let logical = placeholders::infer(state.statement_to_plan(statement).await?)?;
         let parameters = parameters(&logical)?;
         let asks_time = asks_time(&logical)?;
-        let schema = renamed(logical.schema().as_arrow(), shown.as_deref());
+        // What types are coerced to, only the analysis tells: a CASE's, a UNION's.
+        let (schema, logical) = match analyze(&state, logical.clone()) {
+            Ok(analyzed) if parameters.is_empty() => (Arc::clone(analyzed.schema()), analyzed),
+            Ok(analyzed) => (Arc::clone(analyzed.schema()), logical),
+            // A parameter whose type nothing says may fit nothing until its value is there.
+            Err(_) if !parameters.is_empty() => (Arc::clone(logical.schema()), logical),
+            Err(error) => return Err(error),
+        };
+        let schema = renamed(schema.as_arrow(), shown.as_deref());
         Ok(Pull { version: catalog.version, state, logical, schema, shown, parameters, asks_time, physical: Mutex::new(None) })
     }
 
@@ -130,19 +139,19 @@ impl Serving {
         if let Some(plan) = pull.physical.lock().clone() {
             return Ok(reset_plan_states(plan)?);
         }
-        let parameterless = parameters.is_empty();
-        let logical = if parameterless {
+        let logical = if parameters.is_empty() {
             pull.logical.clone()
         } else {
             pull.logical.clone().replace_params_with_values(&ParamValues::from(parameters))?
         };
+        let analyzed = if pull.parameters.is_empty() { logical } else { analyze(&pull.state, logical)? };
         if pull.asks_time {
             let mut state = SessionState::clone(&pull.state);
             state.mark_start_execution();
-            return Ok(state.create_physical_plan(&logical).await?);
+            return plan_physical(&state, analyzed).await;
         }
-        let plan = pull.state.create_physical_plan(&logical).await?;
-        if parameterless && pull.parameters.is_empty() {
+        let plan = plan_physical(&pull.state, analyzed).await?;
+        if pull.parameters.is_empty() {
             *pull.physical.lock() = Some(Arc::clone(&plan));
         }
         Ok(plan)
@@ -169,6 +178,16 @@ impl Serving {
         contexts.push(Context { version: catalog.version, dialect, state: Arc::clone(&state) });
         Ok(state)
     }
+}
+
+fn analyze(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    Ok(state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?)
+}
+
+/// `analyzed` as it is run.
+async fn plan_physical(state: &SessionState, analyzed: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let optimized = state.optimizer().optimize(analyzed, state, |_, _| {})?;
+    Ok(state.query_planner().create_physical_plan(&optimized, state).await?)
 }
 
 /// Whether `now()` or its like is in the plan.
