@@ -16,6 +16,7 @@ use millpond_catalog::Source;
 use millpond_log::{FetchLimit, TopicPartition};
 use millpond_planner::schema;
 use millpond_sql::Dialect;
+use millpond_streams::operator::record::Decodings;
 use millpond_streams::operator::source::{Content, Source as _};
 use millpond_streams::operator::stream_source::StreamSource;
 use millpond_streams::topology::{OnError, SourceSpec};
@@ -165,7 +166,7 @@ impl StreamRows {
             on_error: OnError::Skip,
             idle_timeout_ms: None,
         };
-        StreamSource::new(&spec, "pull", &self.schema, partition).map_err(external)
+        StreamSource::new(&spec, "pull", &self.schema, partition, &Decodings::default()).map_err(external)
     }
 }
 

@@ -73,7 +73,7 @@ impl Overlay {
             if self.is_expired(key) {
                 continue;
             }
-            match self.changes.get(*key).or_else(|| cache.get(key)) {
+            match self.changes.get(key).or_else(|| cache.get(key)) {
                 Some(value) => values[place] = value.map(<[u8]>::to_vec),
                 None => missing.push(place),
             }
