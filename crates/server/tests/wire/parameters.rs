@@ -97,5 +97,5 @@ async fn a_cast_says_what_a_parameter_is() {
     let server = Server::start();
     let client = server.connect().await;
     let row = client.query_one("SELECT $1::int + 1 AS i, $2::text AS s, $3::double precision AS d", &[&1i32, &"x", &0.5f64]).await.unwrap();
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, &str>(1), row.get::<_, f64>(2)), (2, "x", 0.5));
+    assert_eq!((row.get::<_, i32>(0), row.get::<_, &str>(1), row.get::<_, f64>(2)), (2, "x", 0.5));
 }
