@@ -6,6 +6,7 @@
 //! - what will be the key of the result, and its window, is selected once more under a name no user can have ([`HIDDEN`]).
 
 mod quoted_times;
+mod width;
 mod wildcards;
 
 use datafusion::sql::sqlparser::ast::{
@@ -50,6 +51,7 @@ struct From {
 
 /// Rewrites a query that will be lowered to a topology.
 pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -> Result<Rewritten> {
+    width::check(&query.body)?;
     let mut body = Query::clone(&query.body);
     if settings.dialect == Dialect::Ksqldb {
         quoted_times::read(&mut body)?;
@@ -97,6 +99,7 @@ pub fn pull(query: &ast::Query, snapshot: &Snapshot, dialect: Dialect) -> Result
     if query.partition_by.is_some() {
         return Err(Error::unsupported("PARTITION BY needs a persistent query").hint("Use CREATE STREAM … AS SELECT … PARTITION BY …."));
     }
+    width::check(&query.body)?;
     let mut body = Query::clone(&query.body);
     if dialect == Dialect::Ksqldb {
         quoted_times::read(&mut body)?;

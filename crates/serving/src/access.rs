@@ -59,6 +59,14 @@ impl Access {
         Access { keys: keys(source, of_column), window, columns }
     }
 
+    /// Whether `filters` bind all key columns to values, whatever these are.
+    pub fn binds_key<'a>(source: &Source, filters: impl Iterator<Item = &'a Expr> + Clone) -> bool {
+        let binds = |filter: &Expr, name: &str| {
+            bounds::of(filter).is_some_and(|(column, bounds)| column == name && matches!(bounds.as_slice(), [Bound::Among(_)]))
+        };
+        source.key_columns().all(|column| filters.clone().any(|filter| binds(filter, &column.name)))
+    }
+
     pub fn is_lookup(&self) -> bool {
         matches!(self.keys, Keys::Lookup(_))
     }
@@ -70,7 +78,11 @@ fn keys<'a>(source: &Source, bounds: impl Fn(&str) -> Vec<&'a Bound>) -> Keys {
         let data_type = types::to_arrow(&column.sql_type);
         let bounds = bounds(&column.name);
         let among = bounds.iter().find_map(|bound| match bound {
-            Bound::Among(values) => bounds::fitting(values, &data_type),
+            // Nothing equals null.
+            Bound::Among(values) => {
+                let values: Vec<ScalarValue> = values.iter().filter(|value| !value.is_null()).cloned().collect();
+                bounds::fitting(&values, &data_type)
+            }
             _ => None,
         });
         match among {

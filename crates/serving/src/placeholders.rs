@@ -1,11 +1,13 @@
-//! The types of parameters that DataFusion leaves open: `$1` of `x = ANY ($1)` is an array of what `x` is, that of `$1::int` an int.
+//! Parameters in plans: their types, and their values where a plan is kept without them.
+//!
+//! DataFusion leaves some types open: `$1` of `x = ANY ($1)` is an array of what `x` is, that of `$1::int` an int.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
@@ -42,6 +44,49 @@ pub fn infer(plan: LogicalPlan) -> Result<LogicalPlan> {
         })
     })?;
     Ok(filled.data)
+}
+
+/// Whether all parameters of an optimized plan are in the filters of its scans, so that it can be kept without their values.
+pub fn only_in_scans(plan: &LogicalPlan) -> Result<bool> {
+    let mut only = true;
+    plan.apply_with_subqueries(|node| {
+        if matches!(node, LogicalPlan::TableScan(_)) {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        node.apply_expressions(|expression| {
+            only &= !has_any(expression)?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(only)
+}
+
+pub fn has_any(expression: &Expr) -> Result<bool> {
+    expression.exists(|inner| Ok(matches!(inner, Expr::Placeholder(_))))
+}
+
+/// `expression` with the values in the parameters' places.
+pub fn fill(expression: &Expr, values: &[ScalarValue]) -> Result<Expr> {
+    replace(expression, |id, _| {
+        let number = id.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
+        number.and_then(|number| values.get(number.checked_sub(1)?)).cloned()
+    })
+}
+
+/// `expression` with nulls in the parameters' places: what can be said of it before they are known.
+pub fn without_values(expression: &Expr) -> Result<Expr> {
+    replace(expression, |_, data_type| ScalarValue::try_from(data_type).ok())
+}
+
+fn replace(expression: &Expr, value: impl Fn(&str, &DataType) -> Option<ScalarValue>) -> Result<Expr> {
+    let replaced = expression.clone().transform_up(|inner| match &inner {
+        Expr::Placeholder(Placeholder { id, field: Some(field) }) => match value(id, field.data_type()) {
+            Some(value) => Ok(Transformed::yes(Expr::Literal(value, None))),
+            None => plan_err!("there is no value for parameter {id}"),
+        },
+        _ => Ok(Transformed::no(inner)),
+    })?;
+    Ok(replaced.data)
 }
 
 /// The parameter that `expression` tells the type of.

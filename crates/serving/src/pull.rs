@@ -22,7 +22,7 @@ use millpond_sql::{Dialect, ast};
 use parking_lot::Mutex;
 
 use crate::stream_table::StreamTable;
-use crate::system::{self, Setting};
+use crate::system::{self, Parameters, Setting};
 use crate::table_table::TableTable;
 use crate::{Member, Moment, Result, placeholders};
 
@@ -54,7 +54,8 @@ pub struct Pull {
     parameters: Vec<Option<DataType>>,
     /// It asks what the time is, so each run has constants of its own.
     asks_time: bool,
-    /// Kept when there are no parameters and it does not ask the time: making it takes ten times as long as running it.
+    /// Kept when it does not ask the time, and its parameters, if it has any, are keys to look up ([`crate::table_table`]) or bounds of
+    /// windows: making it takes ten times as long as running it.
     physical: Mutex<Option<Arc<dyn ExecutionPlan>>>,
 }
 
@@ -99,27 +100,35 @@ impl Serving {
         let parameters = parameters(&logical)?;
         let asks_time = asks_time(&logical)?;
         // What types are coerced to, only the analysis tells: a CASE's, a UNION's.
+        let mut physical = None;
         let (schema, logical) = match analyze(&state, logical.clone()) {
             Ok(analyzed) if parameters.is_empty() => (Arc::clone(analyzed.schema()), analyzed),
-            Ok(analyzed) => (Arc::clone(analyzed.schema()), logical),
+            Ok(analyzed) => {
+                let schema = Arc::clone(analyzed.schema());
+                if !asks_time && parameters.iter().all(Option::is_some) {
+                    physical = plan_without_values(&state, analyzed).await;
+                }
+                (schema, logical)
+            }
             // A parameter whose type nothing says may fit nothing until its value is there.
             Err(_) if !parameters.is_empty() => (Arc::clone(logical.schema()), logical),
             Err(error) => return Err(error),
         };
         let schema = renamed(schema.as_arrow(), shown.as_deref());
-        Ok(Pull { version: catalog.version, state, logical, schema, shown, parameters, asks_time, physical: Mutex::new(None) })
+        Ok(Pull { version: catalog.version, state, logical, schema, shown, parameters, asks_time, physical: Mutex::new(physical) })
     }
 
     /// Runs `pull` over what is committed now. `settings` is what `millpond.settings` shows.
     pub async fn run(&self, pull: &Pull, parameters: Vec<ScalarValue>, settings: &[Setting]) -> Result<SendableRecordBatchStream> {
-        let plan = self.physical(pull, parameters).await?;
+        let plan = self.physical(pull, &parameters).await?;
         let config = pull
             .state
             .config()
             .clone()
             .with_extension(Arc::new(Moment::now(&self.engine)?))
             .with_extension(Arc::clone(&self.member))
-            .with_extension(Arc::new(settings.to_vec()));
+            .with_extension(Arc::new(settings.to_vec()))
+            .with_extension(Arc::new(Parameters(parameters)));
         let context = TaskContext::default().with_session_config(config).with_runtime(Arc::clone(pull.state.runtime_env()));
         let rows = execute_stream(plan, Arc::new(context))?;
         let Some(shown) = &pull.shown else { return Ok(rows) };
@@ -131,18 +140,20 @@ impl Serving {
 
     /// The plan as EXPLAIN shows it, a line each.
     pub async fn explain(&self, pull: &Pull) -> Result<Vec<String>> {
-        let plan = self.physical(pull, Vec::new()).await?;
+        let plan = self.physical(pull, &[]).await?;
         Ok(displayable(plan.as_ref()).indent(false).to_string().lines().map(str::to_string).collect())
     }
 
-    async fn physical(&self, pull: &Pull, parameters: Vec<ScalarValue>) -> Result<Arc<dyn ExecutionPlan>> {
-        if let Some(plan) = pull.physical.lock().clone() {
+    async fn physical(&self, pull: &Pull, parameters: &[ScalarValue]) -> Result<Arc<dyn ExecutionPlan>> {
+        let of_type = |(value, data_type): (&ScalarValue, &Option<DataType>)| data_type.as_ref() == Some(&value.data_type());
+        let is_kept = parameters.len() == pull.parameters.len() && parameters.iter().zip(&pull.parameters).all(of_type);
+        if let Some(plan) = pull.physical.lock().clone().filter(|_| is_kept) {
             return Ok(reset_plan_states(plan)?);
         }
         let logical = if parameters.is_empty() {
             pull.logical.clone()
         } else {
-            pull.logical.clone().replace_params_with_values(&ParamValues::from(parameters))?
+            pull.logical.clone().replace_params_with_values(&ParamValues::from(parameters.to_vec()))?
         };
         let analyzed = if pull.parameters.is_empty() { logical } else { analyze(&pull.state, logical)? };
         if pull.asks_time {
@@ -188,6 +199,15 @@ fn analyze(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
 async fn plan_physical(state: &SessionState, analyzed: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let optimized = state.optimizer().optimize(analyzed, state, |_, _| {})?;
     Ok(state.query_planner().create_physical_plan(&optimized, state).await?)
+}
+
+/// The plan with its parameters open, where it needs their values for nothing but its scans.
+async fn plan_without_values(state: &SessionState, analyzed: LogicalPlan) -> Option<Arc<dyn ExecutionPlan>> {
+    let optimized = state.optimizer().optimize(analyzed, state, |_, _| {}).ok()?;
+    if !placeholders::only_in_scans(&optimized).ok()? {
+        return None;
+    }
+    state.query_planner().create_physical_plan(&optimized, state).await.ok()
 }
 
 /// Whether `now()` or its like is in the plan.

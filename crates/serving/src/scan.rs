@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::stream;
 
-use crate::system::{Setting, Sources};
+use crate::system::{Parameters, Setting, Sources};
 use crate::{Member, Moment};
 
 /// Batches of one partition, in order.
@@ -123,6 +123,7 @@ impl ExecutionPlan for Scan {
             moment,
             member: context.session_config().get_extension::<Member>(),
             settings: context.session_config().get_extension::<Vec<Setting>>(),
+            parameters: context.session_config().get_extension::<Parameters>(),
         };
         let batches = self.rows.open(partition, sources)?;
         let shape = Shape { filter: self.filter.clone(), projection: self.projection.clone(), left: self.limit };

@@ -72,6 +72,9 @@ impl StoreReader {
     }
 
     fn look_up(&self, tuples: &[Vec<ScalarValue>], windows: WindowRange) -> Result<Vec<RecordBatch>> {
+        if tuples.is_empty() {
+            return Ok(Vec::new());
+        }
         let width = self.source.key_columns().count();
         let columns = (0..width)
             .map(|column| ScalarValue::iter_to_array(tuples.iter().map(|tuple| tuple[column].clone())))

@@ -11,6 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, Session, TableProvider};
+use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -39,7 +40,12 @@ pub(crate) struct Sources {
     pub moment: Arc<Moment>,
     pub member: Option<Arc<Member>>,
     pub settings: Option<Arc<Vec<Setting>>>,
+    pub parameters: Option<Arc<Parameters>>,
 }
+
+/// The values of `$1`, `$2`, … where the plan was made without them.
+#[derive(Debug)]
+pub(crate) struct Parameters(pub Vec<ScalarValue>);
 
 #[derive(Clone, Copy)]
 struct SystemTable {

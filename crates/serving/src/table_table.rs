@@ -1,6 +1,7 @@
 //! A table's committed rows, read from its store.
 //!
 //! ```text
+//!   the whole key bound to parameters ─► a look-up whose keys are known when it runs: the plan is kept without them
 //!   all key columns bound          ─► multi-get, or a scan of each key's windows, in the partitions the keys hash to
 //!   a leading part of the key      ─► a bounded scan of each partition
 //!   neither                        ─► a scan of each partition
@@ -9,11 +10,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::AsArray;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DFSchema;
 use datafusion::error::Result;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::{conjunction, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use millpond_catalog::Source;
 use millpond_planner::schema;
@@ -21,6 +28,7 @@ use millpond_sql::Dialect;
 
 use crate::access::Access;
 use crate::bounds;
+use crate::placeholders;
 use crate::scan::{Batches, Rows, Scan};
 use crate::store::StoreReader;
 use crate::stream_table::filter;
@@ -58,11 +66,18 @@ impl TableProvider for TableTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match bounds::of(filter) {
-            Some((column, _)) if self.orders(column) => TableProviderFilterPushDown::Exact,
-            _ => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(support).collect())
+        let known = filters.iter().map(|filter| placeholders::without_values(filter)).collect::<Result<Vec<Expr>>>()?;
+        let binds_key = Access::binds_key(&self.source, known.iter());
+        let mut supported = Vec::with_capacity(filters.len());
+        for (filter, known) in filters.iter().zip(&known) {
+            let ordered = bounds::of(known).is_some_and(|(column, _)| self.orders(column));
+            supported.push(if ordered && (binds_key || !placeholders::has_any(filter)?) {
+                TableProviderFilterPushDown::Exact
+            } else {
+                TableProviderFilterPushDown::Unsupported
+            });
+        }
+        Ok(supported)
     }
 
     async fn scan(
@@ -72,10 +87,19 @@ impl TableProvider for TableTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let access = Access::of(&self.source, self.dialect, filters);
-        let rows = TableRows { source: self.source.clone(), schema: self.schema.clone(), access };
-        let filter = filter(state, &self.schema, filters)?;
-        Ok(Arc::new(Scan::new(Arc::new(rows), filter, projection.cloned(), limit)?))
+        let mut parameterised = false;
+        for filter in filters {
+            parameterised |= placeholders::has_any(filter)?;
+        }
+        let (rows, filter): (Arc<dyn Rows>, _) = if parameterised {
+            let (source, schema) = (self.source.clone(), self.schema.clone());
+            (Arc::new(BoundRows { source, dialect: self.dialect, schema, filters: filters.to_vec() }), None)
+        } else {
+            let access = Access::of(&self.source, self.dialect, filters);
+            let filter = filter(state, &self.schema, filters)?;
+            (Arc::new(TableRows { source: self.source.clone(), schema: self.schema.clone(), access }), filter)
+        };
+        Ok(Arc::new(Scan::new(rows, filter, projection.cloned(), limit)?))
     }
 }
 
@@ -107,5 +131,50 @@ impl Rows for TableRows {
 
     fn quick(&self) -> bool {
         self.access.is_lookup()
+    }
+}
+
+/// The rows of keys that are parameters: one partition, whatever they turn out to be.
+#[derive(Debug)]
+struct BoundRows {
+    source: Arc<Source>,
+    dialect: Dialect,
+    schema: SchemaRef,
+    filters: Vec<Expr>,
+}
+
+impl Rows for BoundRows {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
+        write!(f, "TableScan: {} lookup=[{}]", self.source.name, filters.join(" AND "))
+    }
+
+    fn open(&self, _: usize, sources: Sources) -> Result<Batches> {
+        let values = sources.parameters.as_ref().map_or(&[][..], |parameters| &parameters.0);
+        let filters = self.filters.iter().map(|filter| placeholders::fill(filter, values)).collect::<Result<Vec<Expr>>>()?;
+        let schema = DFSchema::try_from(self.schema.as_ref().clone())?;
+        let (properties, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        let physical = |filter: &Expr| create_physical_expr(filter, &schema, &properties, &planning);
+        let filter = conjunction(filters.iter().map(physical).collect::<Result<Vec<_>>>()?);
+        let access = Access::of(&self.source, self.dialect, &filters);
+        let partitions = if access.is_lookup() { 1 } else { self.source.partitions };
+        let mut parts: Vec<Batches> = Vec::new();
+        for partition in 0..partitions {
+            let reader = StoreReader::new(&self.source, self.schema.clone(), Arc::clone(&sources.moment))?;
+            parts.push(reader.read(&access, partition)?);
+        }
+        Ok(Box::new(parts.into_iter().flatten().map(move |batch| {
+            let batch = batch?;
+            let kept = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
+            Ok(filter_record_batch(&batch, kept.as_boolean())?)
+        })))
+    }
+
+    fn quick(&self) -> bool {
+        true
     }
 }

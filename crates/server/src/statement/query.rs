@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::sql::sqlparser::ast::SetExpr;
 use futures::StreamExt;
 use millpond_sql::ast;
 
@@ -34,25 +33,6 @@ pub async fn query(
     Ok(Rows { schema, batches, tag: Tag::Counted("SELECT") })
 }
 
-/// PostgreSQL's limit. Names are found for the columns one by one, which takes minutes for a hundred thousand.
-const COLUMNS_MAX: usize = 1_664;
-
-/// Refuses a query that is too wide to be planned.
-pub fn check_width(query: &ast::Query) -> Result<()> {
-    fn widest(body: &SetExpr) -> usize {
-        match body {
-            SetExpr::Select(select) => select.projection.len(),
-            SetExpr::Query(query) => widest(&query.body),
-            SetExpr::SetOperation { left, right, .. } => widest(left).max(widest(right)),
-            _ => 0,
-        }
-    }
-    if widest(&query.body.body) > COLUMNS_MAX {
-        return Err(Error::new("54011", format!("target lists can have at most {COLUMNS_MAX} entries")));
-    }
-    Ok(())
-}
-
 /// The rows of any query, pull or push, and their columns.
 pub async fn open(
     session: &Session,
@@ -61,7 +41,6 @@ pub async fn open(
     given: &Given<'_>,
     offset: u32,
 ) -> Result<(SchemaRef, BatchStream)> {
-    check_width(query)?;
     if query.emit.is_some() { push(session, interrupt, query, given, offset).await } else { pull(session, interrupt, query, given).await }
 }
 

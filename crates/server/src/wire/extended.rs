@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::pg_catalog::{self, CatalogQuery};
 use crate::session::{Pending, Session, Transaction};
-use crate::statement::{self, Answer, Given, Rows, Tag, cursor, print, query, set, show, write};
+use crate::statement::{self, Answer, Given, Rows, Tag, cursor, print, set, show, write};
 
 /// A parsed statement, with what is known of it before it runs.
 #[derive(Clone)]
@@ -108,7 +108,6 @@ async fn prepare(session: &Session, interrupt: &mut Interrupt<'_>, sql: &str, ty
             Some(plan.map_err(|error| Error::planned(error, statement.offset))?.schema)
         }
         Kind::Query(query) => {
-            query::check_width(query)?;
             let settings = session.plan_settings();
             let serving = &session.shared.serving;
             let plan = async { serving.prepare(query, &settings).await.map_err(|error| Error::bound(error, sql)) };

@@ -128,6 +128,8 @@ async fn a_query_can_be_too_wide() {
     assert_eq!(fails(&client, &wide(70_000)).await.0, "54011");
     assert_eq!(rows(&client, &wide(1_664)).await[0].len(), 1_664);
     assert_eq!(told(&client.prepare(&wide(70_000)).await.unwrap_err()).0, "54011");
+    client.batch_execute("CREATE STREAM s (k INT)").await.unwrap();
+    assert_eq!(fails(&client, &format!("CREATE STREAM w AS {} FROM s", wide(70_000))).await.0, "54011");
 }
 
 #[tokio::test]

@@ -99,3 +99,39 @@ async fn a_cast_says_what_a_parameter_is() {
     let row = client.query_one("SELECT $1::int + 1 AS i, $2::text AS s, $3::double precision AS d", &[&1i32, &"x", &0.5f64]).await.unwrap();
     assert_eq!((row.get::<_, i32>(0), row.get::<_, &str>(1), row.get::<_, f64>(2)), (2, "x", 0.5));
 }
+
+#[tokio::test]
+async fn a_prepared_look_up_reads_what_is_committed_by_then() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "CREATE TABLE t (a INT PRIMARY KEY, b VARCHAR PRIMARY KEY, v INT) WITH (kafka_topic = 't', partitions = 4);
+             CREATE STREAM s (k VARCHAR KEY, at TIMESTAMP) WITH (kafka_topic = 's', partitions = 4, timestamp = 'at');
+             CREATE TABLE w AS SELECT k, count(*) AS n FROM s WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY k;
+             INSERT INTO t VALUES (1, 'x', 1), (1, 'y', 2), (2, 'x', 3);
+             INSERT INTO s VALUES ('j', '2020-01-01 00:10:00'), ('j', '2020-01-01 01:10:00'), ('k', '2020-01-01 01:20:00');
+             FLUSH",
+        )
+        .await
+        .unwrap();
+    let one = client.prepare("SELECT v + 1, b FROM t WHERE a = $1 AND b = $2").await.unwrap();
+    for (a, b, found) in [(1, "x", Some(2)), (2, "x", Some(4)), (2, "y", None), (1, "y", Some(3))] {
+        assert_eq!(client.query_opt(&one, &[&a, &b]).await.unwrap().map(|row| row.get::<_, i32>(0)), found, "{a} {b}");
+    }
+    assert!(client.query_opt(&one, &[&1, &None::<&str>]).await.unwrap().is_none());
+    client.batch_execute("INSERT INTO t VALUES (2, 'y', 9); FLUSH").await.unwrap();
+    assert_eq!(client.query_one(&one, &[&2, &"y"]).await.unwrap().get::<_, i32>(0), 10);
+
+    let some = client.prepare("SELECT v FROM t WHERE a IN ($1, $2) AND b = 'x' ORDER BY v").await.unwrap();
+    assert_eq!(client.query(&some, &[&1, &2]).await.unwrap().len(), 2);
+    assert_eq!(client.query(&some, &[&2, &None::<i32>]).await.unwrap().len(), 1);
+    let beyond = client.prepare("SELECT v FROM t WHERE a = $1 AND b = 'x' AND v > $2").await.unwrap();
+    assert_eq!(client.query(&beyond, &[&2, &2]).await.unwrap().len(), 1);
+    assert!(client.query(&beyond, &[&2, &3]).await.unwrap().is_empty());
+
+    let counts = client.prepare("SELECT n FROM w WHERE k = $1 AND windowstart >= '2020-01-01 01:00:00'").await.unwrap();
+    assert_eq!(client.query(&counts, &[&"j"]).await.unwrap().len(), 1);
+    let joined = client.prepare("SELECT count(*) FROM w JOIN w AS other ON w.k = other.k WHERE w.k = $1").await.unwrap();
+    assert_eq!(client.query_one(&joined, &[&"j"]).await.unwrap().get::<_, i64>(0), 4);
+}
