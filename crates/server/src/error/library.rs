@@ -89,6 +89,10 @@ fn values(text: &str) -> Option<Error> {
     if text.contains("too large to store in a Decimal") || text.contains("too small to store in a Decimal") {
         return Some(Error::new("22003", "numeric field overflow"));
     }
+    // As `planner::arithmetic` says it.
+    if let Some(out_of_range) = after(text, "rithmetic overflow: ").filter(|rest| rest.ends_with(" out of range")) {
+        return Some(Error::new("22003", out_of_range));
+    }
     if text.contains("verflow happened on") || text.contains("rithmetic overflow") {
         return Some(Error::new("22003", "value out of range: overflow"));
     }
@@ -319,6 +323,8 @@ mod tests {
     fn classes_are_told_apart() {
         for (text, sqlstate, message) in [
             ("Can't cast value 9999999999 to type Int32", "22003", "integer out of range"),
+            ("Arithmetic overflow: bigint out of range", "22003", "bigint out of range"),
+            ("Arithmetic overflow: Overflow happened on: 3 * 4", "22003", "value out of range: overflow"),
             ("Cannot cast string '2013-02-30' to value of Date32 type", "22007", "invalid input syntax for type date: \"2013-02-30\""),
             ("Cannot cast string 'x' to value of Int32 type", "22P02", "invalid input syntax for type integer: \"x\""),
             ("Cannot coerce arithmetic expression Utf8 + Int64 to valid types", "42883", "operator does not exist: text + bigint"),
