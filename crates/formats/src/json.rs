@@ -8,7 +8,7 @@ mod write;
 use crate::column::{Column, Names, Reason};
 
 pub use path::JsonPath;
-pub(crate) use read::read_value;
+pub(crate) use read::{read_fields, read_map, read_value};
 pub(crate) use scan::{Kind, Scanner};
 pub(crate) use write::{Cells, object_prefixes};
 
@@ -19,7 +19,7 @@ pub(crate) fn read_record(bytes: &[u8], row: usize, names: &Names, slots: &[Opti
         columns.iter_mut().for_each(Column::append_null);
         return scanner.end();
     }
-    read::read_fields(&mut scanner, row, names, |index| slots[index], columns)?;
+    read_fields(&mut scanner, row, names, |index| slots[index], columns, read_value)?;
     scanner.end()
 }
 

@@ -7,14 +7,18 @@ use super::scan::{Kind, Scanner};
 use crate::column::{Column, Names, Reason, Values};
 use crate::{decimal, double, text};
 
+/// Appends the next value to a column.
+pub(crate) type Read = fn(&mut Scanner<'_>, &mut Column) -> Result<(), Reason>;
+
 /// Reads an object's fields into row `row` of the columns that `slot` says. The last of several properties for one column counts.
 /// Missing fields are null.
-pub(super) fn read_fields(
+pub(crate) fn read_fields(
     scanner: &mut Scanner<'_>,
     row: usize,
     names: &Names,
     slot: impl Fn(usize) -> Option<usize>,
     columns: &mut [Column],
+    read: Read,
 ) -> Result<(), Reason> {
     if scanner.peek()? != Kind::Object {
         return Err(format!("expected an object, found {}", scanner.peek()?));
@@ -28,7 +32,7 @@ pub(super) fn read_fields(
         if column.len() > row {
             column.truncate(row);
         }
-        read_value(scanner, column).map_err(|reason| format!("column \"{name}\": {reason}"))
+        read(scanner, column).map_err(|reason| format!("column \"{name}\": {reason}"))
     })?;
     for column in columns.iter_mut().filter(|column| column.len() == row) {
         column.put_null()?;
@@ -90,11 +94,11 @@ pub(crate) fn read_value(scanner: &mut Scanner<'_>, column: &mut Column) -> Resu
             if kind != Kind::Object {
                 return Err(format!("expected an object, found {kind}"));
             }
-            read_map(scanner, key, value)?;
+            read_map(scanner, key, value, read_value)?;
             return column.close();
         }
         Values::Struct { names, fields } => {
-            read_fields(scanner, row, names, Some, fields)?;
+            read_fields(scanner, row, names, Some, fields, read_value)?;
             return column.close();
         }
     }
@@ -103,7 +107,7 @@ pub(crate) fn read_value(scanner: &mut Scanner<'_>, column: &mut Column) -> Resu
 }
 
 /// The entries of an object. Of several with one key the last counts, at the place of the first.
-fn read_map(scanner: &mut Scanner<'_>, key: &mut Column, value: &mut Column) -> Result<(), Reason> {
+pub(crate) fn read_map(scanner: &mut Scanner<'_>, key: &mut Column, value: &mut Column, read: Read) -> Result<(), Reason> {
     let mut entries: Vec<(Cow<'_, str>, &str)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     scanner.object(|scanner, name| {
@@ -119,7 +123,7 @@ fn read_map(scanner: &mut Scanner<'_>, key: &mut Column, value: &mut Column) -> 
     })?;
     for (name, raw) in entries {
         text::append(key, &name)?;
-        read_value(&mut Scanner::new(raw), value)?;
+        read(&mut Scanner::new(raw), value)?;
     }
     Ok(())
 }
