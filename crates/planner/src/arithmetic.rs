@@ -1,4 +1,4 @@
-//! `+`, `-` and `*` of INT and BIGINT that fail where the result does not fit: DataFusion's wrap around in silence.
+//! `+`, `-` (of one and of two) and `*` of INT and BIGINT that fail where the result does not fit: DataFusion's wrap around in silence.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use arrow::compute::kernels::numeric::{add, mul, sub};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
+
+use crate::typed;
 
 /// Runs after the coercion of types: both sides have the type of the result.
 #[derive(Debug)]
@@ -30,32 +30,29 @@ impl AnalyzerRule for CheckedArithmetic {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            let mut schema = merge_schema(&plan.inputs());
-            if let LogicalPlan::TableScan(scan) = &plan {
-                schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-            }
-            plan.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let checked = expression.transform_up(|expression| checked(expression, &schema))?;
-                Ok(checked.update_data(|expression| name.restore(expression)))
-            })
-        })?;
-        Ok(rewritten.data)
+        typed::rewrite(plan, checked)
     }
 }
 
 fn checked(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &expression else { return Ok(Transformed::no(expression)) };
-    let Some(operation) = Operation::of(*op) else { return Ok(Transformed::no(expression)) };
+    let (left, operator, right) = match &expression {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => (Expr::clone(left), *op, Expr::clone(right)),
+        // Of the least integer there is no positive one.
+        Expr::Negative(inner) if !matches!(inner.as_ref(), Expr::Literal(..)) => match inner.get_type(schema)? {
+            data_type @ (DataType::Int32 | DataType::Int64) => {
+                (Expr::Literal(ScalarValue::new_zero(&data_type)?, None), Operator::Minus, Expr::clone(inner))
+            }
+            _ => return Ok(Transformed::no(expression)),
+        },
+        _ => return Ok(Transformed::no(expression)),
+    };
+    let Some(operation) = Operation::of(operator) else { return Ok(Transformed::no(expression)) };
     let data_type = left.get_type(schema)?;
     if !matches!(data_type, DataType::Int32 | DataType::Int64) || right.get_type(schema)? != data_type {
         return Ok(Transformed::no(expression));
     }
     let function = Arc::new(ScalarUDF::from(operation));
-    let call = ScalarFunction::new_udf(function, vec![Expr::clone(left), Expr::clone(right)]);
-    Ok(Transformed::yes(Expr::ScalarFunction(call)))
+    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![left, right]))))
 }
 
 /// An operator, as a function: DataFusion has no switch for its own.

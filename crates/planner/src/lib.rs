@@ -10,6 +10,7 @@
 mod arithmetic;
 mod bind;
 mod create;
+mod doubles;
 pub mod error;
 mod explain;
 mod integers;
@@ -24,6 +25,7 @@ mod rewrite;
 pub mod schema;
 pub mod session;
 pub mod settings;
+mod typed;
 
 pub use create::create_source;
 pub use error::{Error, Result};

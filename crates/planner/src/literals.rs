@@ -56,6 +56,8 @@ fn quoted(text: &str, data_type: &DataType) -> Option<ScalarValue> {
         DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Millisecond, None),
         DataType::Time32(_) | DataType::Time64(_) => DataType::Time32(TimeUnit::Millisecond),
         DataType::Date32 => DataType::Date32,
+        // Arrow takes the text for the only item.
+        DataType::List(_) => return parsed(text, data_type),
         // Arrow takes the characters for the bytes.
         DataType::Binary if text.starts_with("\\x") => return parsed(text, data_type),
         _ => return None,
@@ -83,6 +85,8 @@ mod tests {
         assert_eq!(quoted("2020-01-01 11:00:00.123456", &timestamp), None);
         assert_eq!(quoted("yesterday", &timestamp), None);
         assert_eq!(quoted("11:00", &DataType::Utf8), None);
+        let one = quoted("{1}", &DataType::new_list(DataType::Int32, true)).unwrap();
+        assert_eq!(one.to_string(), "[1]");
         assert_eq!(quoted("\\x00ff", &DataType::Binary), Some(ScalarValue::Binary(Some(vec![0, 0xff]))));
     }
 }

@@ -9,6 +9,7 @@ use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionConfig;
 
 use crate::arithmetic::CheckedArithmetic;
+use crate::doubles::Doubles;
 use crate::integers::IntegerLiterals;
 use crate::literals::QuotedLiterals;
 use crate::{Error, Result};
@@ -31,6 +32,7 @@ pub fn session_state(tables: Vec<(String, Arc<dyn TableProvider>)>) -> Result<Se
     options.sql_parser.collect_spans = true;
     let mut analyzer = Analyzer::new().rules;
     analyzer.insert(0, Arc::new(IntegerLiterals));
+    analyzer.insert(1, Arc::new(Doubles));
     analyzer.push(Arc::new(QuotedLiterals));
     analyzer.push(Arc::new(CheckedArithmetic));
     let mut state = SessionStateBuilder::new().with_default_features().with_config(config).with_analyzer_rules(analyzer).build();

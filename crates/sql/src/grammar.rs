@@ -36,7 +36,8 @@ impl Dialect for Grammar {
     }
 
     fn is_custom_operator_part(&self, ch: char) -> bool {
-        ch != '`' && POSTGRES.is_custom_operator_part(ch)
+        // `k>-1` is a comparison with -1: PostgreSQL lets few operators end in a sign, and we have none of those.
+        !matches!(ch, '`' | '+' | '-') && POSTGRES.is_custom_operator_part(ch)
     }
 
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
