@@ -190,7 +190,7 @@ impl Worker {
                     progressed |= did;
                     self.dirty_bytes += task.dirty_bytes - dirty_bytes;
                     let due_ms = task.due_ms(&self.slots, interval_ms, now_ms);
-                    self.commit_at_ms = self.commit_at_ms.into_iter().chain(due_ms).min();
+                    self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
                 }
                 Err(reason) => {
                     failures.push(Failure { query: Arc::clone(&task.query), generation: task.generation, reason });
@@ -214,12 +214,10 @@ impl Worker {
         let (now_ms, interval_ms) = (self.runtime.now_ms(), self.interval_ms());
         (self.idle_at_ms, self.commit_at_ms, self.dirty_bytes) = (None, None, 0);
         for task in &mut self.tasks {
-            if let Some(at_ms) = task.judge_idle(&self.slots, now_ms) {
-                self.idle_at_ms = Some(self.idle_at_ms.map_or(at_ms, |idle_at_ms| idle_at_ms.min(at_ms)));
-            }
+            self.idle_at_ms = earlier(self.idle_at_ms, task.judge_idle(&self.slots, now_ms));
             self.dirty_bytes += task.dirty_bytes;
             let due_ms = task.due_ms(&self.slots, interval_ms, now_ms);
-            self.commit_at_ms = self.commit_at_ms.into_iter().chain(due_ms).min();
+            self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
         }
     }
 
@@ -242,8 +240,13 @@ impl Worker {
 
     /// How long there is nothing to do, unless it is woken.
     fn patience(&self) -> Option<Duration> {
-        let at_ms = [self.commit_at_ms, self.idle_at_ms].into_iter().flatten().min()?;
+        let at_ms = earlier(self.commit_at_ms, self.idle_at_ms)?;
         let wait_ms = at_ms.saturating_sub(self.runtime.now_ms());
         Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1)))
     }
+}
+
+/// The earlier of two times, as far as there are any.
+fn earlier(a_ms: Option<i64>, b_ms: Option<i64>) -> Option<i64> {
+    a_ms.into_iter().chain(b_ms).min()
 }

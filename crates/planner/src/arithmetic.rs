@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
-use crate::typed;
+use crate::expressions;
 
 /// Runs after the coercion of types: both sides have the type of the result.
 #[derive(Debug)]
@@ -30,29 +30,27 @@ impl AnalyzerRule for CheckedArithmetic {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        typed::rewrite(plan, checked)
+        expressions::rewrite_typed(plan, checked)
     }
 }
 
 fn checked(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let (left, operator, right) = match &expression {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => (Expr::clone(left), *op, Expr::clone(right)),
+    let (operator, left, right) = match &expression {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => (*op, Some(left), right),
         // Of the least integer there is no positive one.
-        Expr::Negative(inner) if !matches!(inner.as_ref(), Expr::Literal(..)) => match inner.get_type(schema)? {
-            data_type @ (DataType::Int32 | DataType::Int64) => {
-                (Expr::Literal(ScalarValue::new_zero(&data_type)?, None), Operator::Minus, Expr::clone(inner))
-            }
-            _ => return Ok(Transformed::no(expression)),
-        },
+        Expr::Negative(inner) if !matches!(inner.as_ref(), Expr::Literal(..)) => (Operator::Minus, None, inner),
         _ => return Ok(Transformed::no(expression)),
     };
     let Some(operation) = Operation::of(operator) else { return Ok(Transformed::no(expression)) };
-    let data_type = left.get_type(schema)?;
-    if !matches!(data_type, DataType::Int32 | DataType::Int64) || right.get_type(schema)? != data_type {
-        return Ok(Transformed::no(expression));
-    }
+    let data_type = right.get_type(schema)?;
+    let left = match left {
+        Some(left) if left.get_type(schema)? != data_type => return Ok(Transformed::no(expression)),
+        _ if !matches!(data_type, DataType::Int32 | DataType::Int64) => return Ok(Transformed::no(expression)),
+        Some(left) => Expr::clone(left),
+        None => Expr::Literal(ScalarValue::new_zero(&data_type)?, None),
+    };
     let function = Arc::new(ScalarUDF::from(operation));
-    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![left, right]))))
+    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![left, Expr::clone(right)]))))
 }
 
 /// An operator, as a function: DataFusion has no switch for its own.

@@ -8,7 +8,7 @@ use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::typed;
+use crate::expressions;
 
 /// Runs before the coercion of types.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl AnalyzerRule for Doubles {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        typed::rewrite(plan, meet)
+        expressions::rewrite_typed(plan, meet)
     }
 }
 

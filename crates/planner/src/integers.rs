@@ -7,9 +7,8 @@ use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::{
@@ -17,6 +16,8 @@ use datafusion::sql::sqlparser::ast::{
     NamedWindowExpr, OrderByKind, Query, Select, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut, WindowSpec,
     WindowType,
 };
+
+use crate::expressions;
 
 /// Gives each integer of `query` its type, but for those that are no values: positions, limits, frames, lengths of time.
 pub fn cast_literals(query: &mut Query) {
@@ -184,14 +185,7 @@ impl AnalyzerRule for IntegerLiterals {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expression| {
-                let name = names.save(&expression);
-                Ok(expression.transform_up(folded)?.update_data(|expression| name.restore(expression)))
-            })
-        })?;
-        Ok(rewritten.data)
+        expressions::rewrite(plan, folded)
     }
 }
 

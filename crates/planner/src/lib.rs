@@ -13,6 +13,7 @@ mod create;
 mod doubles;
 pub mod error;
 mod explain;
+mod expressions;
 mod integers;
 mod literals;
 mod lower;
@@ -25,7 +26,6 @@ mod rewrite;
 pub mod schema;
 pub mod session;
 pub mod settings;
-mod typed;
 
 pub use create::create_source;
 pub use error::{Error, Result};

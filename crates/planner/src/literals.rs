@@ -5,11 +5,12 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::Result;
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use millpond_formats::text::parse_column;
+
+use crate::expressions;
 
 /// Runs after the coercion of types, which is what puts a literal into a cast.
 #[derive(Debug)]
@@ -21,33 +22,20 @@ impl AnalyzerRule for QuotedLiterals {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        // The cast stays, so that types of columns stay; their names are given back.
-        let rewritten = plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expression| {
-                let name = names.save(&expression);
-                Ok(expression.rewrite(&mut Literals)?.update_data(|expression| name.restore(expression)))
-            })
-        })?;
-        Ok(rewritten.data)
+        expressions::rewrite(plan, read)
     }
 }
 
-struct Literals;
-
-impl TreeNodeRewriter for Literals {
-    type Node = Expr;
-
-    fn f_up(&mut self, expression: Expr) -> Result<Transformed<Expr>> {
-        if let Expr::Cast(Cast { expr, field }) = &expression
-            && let Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) = &**expr
-            && let Some(value) = quoted(text, field.data_type())
-        {
-            let literal = Box::new(Expr::Literal(value, metadata.clone()));
-            return Ok(Transformed::yes(Expr::Cast(Cast { expr: literal, field: field.clone() })));
-        }
-        Ok(Transformed::no(expression))
+/// The cast stays, so that types of columns stay.
+fn read(expression: Expr) -> Result<Transformed<Expr>> {
+    if let Expr::Cast(Cast { expr, field }) = &expression
+        && let Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) = &**expr
+        && let Some(value) = quoted(text, field.data_type())
+    {
+        let literal = Box::new(Expr::Literal(value, metadata.clone()));
+        return Ok(Transformed::yes(Expr::Cast(Cast { expr: literal, field: field.clone() })));
     }
+    Ok(Transformed::no(expression))
 }
 
 /// What `text` is, where Arrow reads it otherwise or not at all.

@@ -161,11 +161,7 @@ impl PgCatalog {
     /// Its columns and the types of its parameters.
     pub async fn describe(&self, session: &Session, query: &CatalogQuery) -> Result<(SchemaRef, Vec<Option<DataType>>)> {
         let (_, plan) = self.plan(session, query).await?;
-        let types = plan.get_parameter_types()?;
-        let number = |id: &str| id.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
-        let count = types.keys().filter_map(|id| number(id)).max().unwrap_or(0);
-        let parameters = (1..=count).map(|number| types.get(&format!("${number}")).cloned().flatten());
-        Ok((Arc::new(plan.schema().as_arrow().clone()), parameters.collect()))
+        Ok((Arc::new(plan.schema().as_arrow().clone()), millpond_serving::parameter_types(&plan)?))
     }
 
     async fn plan(&self, session: &Session, query: &CatalogQuery) -> Result<(SessionContext, LogicalPlan)> {

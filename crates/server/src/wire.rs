@@ -14,6 +14,7 @@ mod extended;
 mod json;
 mod numeric;
 mod parameters;
+mod prepared;
 mod send;
 mod simple;
 mod startup;

@@ -28,6 +28,7 @@ mod table_table;
 pub use error::{Error, Result};
 pub use member::Member;
 pub use moment::Moment;
+pub use placeholders::types as parameter_types;
 pub use pull::{Pull, Serving};
 pub use push::push;
 pub use system::{SCHEMA as SYSTEM_SCHEMA, Setting};

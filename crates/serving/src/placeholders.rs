@@ -46,6 +46,24 @@ pub fn infer(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(filled.data)
 }
 
+/// The types of `$1`, `$2`, … of a plan, as far as they are known. A gap in the numbers is a parameter nobody uses.
+pub fn types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
+    let mut types = Vec::new();
+    for (id, data_type) in plan.get_parameter_types()? {
+        let Some(place) = place(&id) else { continue };
+        if types.len() <= place {
+            types.resize(place + 1, None);
+        }
+        types[place] = data_type;
+    }
+    Ok(types)
+}
+
+/// `$1` has the first place, which is 0.
+fn place(id: &str) -> Option<usize> {
+    id.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+}
+
 /// Whether all parameters of an optimized plan are in the filters of its scans, so that it can be kept without their values.
 pub fn only_in_scans(plan: &LogicalPlan) -> Result<bool> {
     let mut only = true;
@@ -67,10 +85,7 @@ pub fn has_any(expression: &Expr) -> Result<bool> {
 
 /// `expression` with the values in the parameters' places.
 pub fn fill(expression: &Expr, values: &[ScalarValue]) -> Result<Expr> {
-    replace(expression, |id, _| {
-        let number = id.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
-        number.and_then(|number| values.get(number.checked_sub(1)?)).cloned()
-    })
+    replace(expression, |id, _| values.get(place(id)?).cloned())
 }
 
 /// `expression` with nulls in the parameters' places: what can be said of it before they are known.

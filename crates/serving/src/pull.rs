@@ -97,7 +97,7 @@ impl Serving {
         let (query, shown) = millpond_planner::pull_query(query, &catalog, settings.dialect)?;
         let statement = Statement::Statement(Box::new(datafusion::sql::sqlparser::ast::Statement::Query(Box::new(query))));
         let logical = placeholders::infer(state.statement_to_plan(statement).await?)?;
-        let parameters = parameters(&logical)?;
+        let parameters = placeholders::types(&logical)?;
         let asks_time = asks_time(&logical)?;
         // What types are coerced to, only the analysis tells: a CASE's, a UNION's.
         let mut physical = None;
@@ -129,7 +129,10 @@ impl Serving {
             .with_extension(Arc::clone(&self.member))
             .with_extension(Arc::new(settings.to_vec()))
             .with_extension(Arc::new(Parameters(parameters)));
-        let context = TaskContext::default().with_session_config(config).with_runtime(Arc::clone(pull.state.runtime_env()));
+        // Functions are in the plan already.
+        let (scalar, higher_order, aggregate, window) = Default::default();
+        let (id, runtime) = (pull.state.session_id().to_string(), Arc::clone(pull.state.runtime_env()));
+        let context = TaskContext::new(None, id, config, scalar, higher_order, aggregate, window, runtime);
         let rows = execute_stream(plan, Arc::new(context))?;
         let Some(shown) = &pull.shown else { return Ok(rows) };
         let schema = renamed(&rows.schema(), Some(shown));
@@ -233,18 +236,4 @@ fn renamed(schema: &Schema, names: Option<&[String]>) -> SchemaRef {
     let Some(names) = names else { return Arc::new(schema.clone()) };
     let fields = schema.fields().iter().zip(names).map(|(field, name)| Arc::new(field.as_ref().clone().with_name(name)));
     Arc::new(Schema::new(fields.collect::<Fields>()))
-}
-
-/// Types by position; a gap in the numbers is a parameter nobody uses.
-fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
-    let types = plan.get_parameter_types()?;
-    let number = |id: &str| id.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
-    let count = types.keys().filter_map(|id| number(id)).max().unwrap_or(0);
-    let mut parameters = vec![None; count];
-    for (id, data_type) in types {
-        if let Some(slot) = number(&id).and_then(|number| parameters.get_mut(number.checked_sub(1)?)) {
-            *slot = data_type;
-        }
-    }
-    Ok(parameters)
 }

@@ -145,6 +145,12 @@ impl ExecutionPlan for Scan {
     }
 }
 
+/// The rows that `filter` lets through.
+pub fn select(filter: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<RecordBatch> {
+    let kept = filter.evaluate(batch)?.into_array(batch.num_rows())?;
+    Ok(filter_record_batch(batch, kept.as_boolean())?)
+}
+
 /// What is done to each batch.
 struct Shape {
     filter: Option<Arc<dyn PhysicalExpr>>,
@@ -156,8 +162,7 @@ struct Shape {
 impl Shape {
     fn apply(&mut self, mut batch: RecordBatch) -> Result<RecordBatch> {
         if let Some(filter) = &self.filter {
-            let kept = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
-            batch = filter_record_batch(&batch, kept.as_boolean())?;
+            batch = select(filter, &batch)?;
         }
         if let Some(projection) = &self.projection {
             batch = batch.project(projection)?;

@@ -10,8 +10,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -29,7 +27,7 @@ use millpond_sql::Dialect;
 use crate::access::Access;
 use crate::bounds;
 use crate::placeholders;
-use crate::scan::{Batches, Rows, Scan};
+use crate::scan::{Batches, Rows, Scan, select};
 use crate::store::StoreReader;
 use crate::stream_table::filter;
 use crate::system::Sources;
@@ -167,11 +165,7 @@ impl Rows for BoundRows {
             let reader = StoreReader::new(&self.source, self.schema.clone(), Arc::clone(&sources.moment))?;
             parts.push(reader.read(&access, partition)?);
         }
-        Ok(Box::new(parts.into_iter().flatten().map(move |batch| {
-            let batch = batch?;
-            let kept = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
-            Ok(filter_record_batch(&batch, kept.as_boolean())?)
-        })))
+        Ok(Box::new(parts.into_iter().flatten().map(move |batch| select(&filter, &batch?))))
     }
 
     fn quick(&self) -> bool {

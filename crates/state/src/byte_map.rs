@@ -28,17 +28,22 @@ impl ByteMap {
 
     /// `Some(None)`: known to have no value.
     pub fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        self.find(key, self.hasher.hash_one(key)).map(|row| self.rows.value(row))
+        self.find(key).map(|row| self.value(row))
     }
 
-    pub fn contains(&self, key: &[u8]) -> bool {
-        self.find(key, self.hasher.hash_one(key)).is_some()
+    /// The row of `key`, until the map changes.
+    pub fn find(&self, key: &[u8]) -> Option<usize> {
+        self.find_hashed(key, self.hasher.hash_one(key))
+    }
+
+    pub fn value(&self, row: usize) -> Option<&[u8]> {
+        self.rows.value(row)
     }
 
     /// True: the key is new.
     pub fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
         let hash = self.hasher.hash_one(key);
-        if let Some(row) = self.find(key, hash) {
+        if let Some(row) = self.find_hashed(key, hash) {
             self.rows.replace(row, value);
             return false;
         }
@@ -72,7 +77,7 @@ impl ByteMap {
         rows
     }
 
-    fn find(&self, key: &[u8], hash: u64) -> Option<usize> {
+    fn find_hashed(&self, key: &[u8], hash: u64) -> Option<usize> {
         self.table.find(hash, |row| self.rows.key(*row as usize) == key).map(|row| *row as usize)
     }
 }

@@ -201,11 +201,15 @@ impl Cache {
 
     /// `Some(None)`: known to be missing.
     fn get(&mut self, key: &[u8]) -> Option<Option<&[u8]>> {
-        if !self.young.contains(key) {
-            let value = self.old.get(key)?.map(<[u8]>::to_vec);
-            self.put(key, value.as_deref());
-        }
-        self.young.get(key).or_else(|| self.old.get(key))
+        let row = match self.young.find(key) {
+            Some(row) => row,
+            None => {
+                let value = self.old.get(key)?.map(<[u8]>::to_vec);
+                self.put(key, value.as_deref());
+                self.young.find(key)?
+            }
+        };
+        Some(self.young.value(row))
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) {

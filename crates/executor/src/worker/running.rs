@@ -12,6 +12,7 @@ use millpond_streams::task::{Input, Stores};
 use millpond_streams::topology::OperatorSpec;
 use millpond_streams::{SubTopology, Task};
 
+use super::earlier;
 use super::guarded::guarded;
 use super::slots::{SlotId, Slots};
 use crate::counters;
@@ -263,7 +264,7 @@ impl RunningTask {
                 cursor.idle = true;
                 self.task.set_idle(input, true);
             } else {
-                next_ms = Some(next_ms.map_or(at_ms, |next_ms: i64| next_ms.min(at_ms)));
+                next_ms = earlier(next_ms, Some(at_ms));
             }
         }
         next_ms

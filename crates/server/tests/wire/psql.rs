@@ -48,14 +48,20 @@ async fn backslash_commands_show_what_was_declared() {
     assert!(out.contains("Millpond") && out.contains("millpond"), "{out}{error}");
 }
 
-#[tokio::test]
-async fn backslash_commands_about_what_there_is_little_of() {
+/// A server with a stream `flights`.
+async fn with_flights() -> Server {
     let server = Server::start();
     let client = server.connect().await;
     client
         .batch_execute("CREATE STREAM flights (id INT KEY, origin VARCHAR) WITH (kafka_topic = 'flights', partitions = 1)")
         .await
         .unwrap();
+    server
+}
+
+#[tokio::test]
+async fn backslash_commands_about_what_there_is_little_of() {
+    let server = with_flights().await;
     for (command, shown) in [
         ("\\d+", "public|flights|table|"),
         ("\\dt+", "public|flights|table|"),
@@ -133,12 +139,7 @@ fn completed(server: &Server, typed: &str, expected: &str) -> String {
 
 #[tokio::test]
 async fn names_are_completed() {
-    let server = Server::start();
-    let client = server.connect().await;
-    client
-        .batch_execute("CREATE STREAM flights (id INT KEY, origin VARCHAR) WITH (kafka_topic = 'flights', partitions = 1)")
-        .await
-        .unwrap();
+    let server = with_flights().await;
     for (typed, expected) in
         [("SELECT * FROM fli", "SELECT * FROM flights "), ("INSERT INTO fli", "INSERT INTO flights "), ("\\d fli", "\\d flights ")]
     {

@@ -39,8 +39,7 @@ pub struct RecordDecoder {
     schema: SchemaRef,
     partition: u32,
     table: bool,
-    /// Declared columns; sorted.
-    wanted: Vec<usize>,
+    /// Knows which of the declared columns are wanted.
     opaque: SharedDecoder,
     pattern: Option<Pattern>,
 }
@@ -89,8 +88,7 @@ impl RecordDecoder {
             _ => None,
         };
         Ok(RecordDecoder {
-            opaque: decodings.decoder(spec, partition, wanted.clone())?,
-            wanted,
+            opaque: decodings.decoder(spec, partition, wanted)?,
             spec: spec.clone(),
             node: node.to_owned(),
             schema: nullable(schema),
@@ -166,7 +164,7 @@ impl RecordDecoder {
             });
         }
         one_each(&mut errors);
-        for index in &self.wanted {
+        for index in self.opaque.wanted() {
             // Written before the column was added.
             columns[*index].get_or_insert_with(|| new_null_array(declared[*index].data_type(), rows.num_rows()));
         }

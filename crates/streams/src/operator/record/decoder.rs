@@ -41,6 +41,11 @@ impl OpaqueDecoder {
         })
     }
 
+    /// One for other columns of the same records; `wanted` is sorted.
+    pub fn with(&self, wanted: Vec<usize>) -> Result<OpaqueDecoder> {
+        OpaqueDecoder::new(&self.layout, wanted)
+    }
+
     pub fn wanted(&self) -> &[usize] {
         &self.wanted
     }

@@ -17,7 +17,7 @@ use millpond_log::Entry;
 use super::Decoded;
 use super::decoder::OpaqueDecoder;
 use crate::Result;
-use crate::topology::{RecordLayout, SourceSpec};
+use crate::topology::SourceSpec;
 
 const KEPT_ROWS_MAX: usize = 262_144;
 
@@ -49,14 +49,11 @@ struct Shared {
 #[derive(Debug)]
 struct Kept {
     entry: Arc<Entry>,
-    /// Which columns are decoded; sorted.
-    columns: Vec<usize>,
     decoded: Decoded,
 }
 
 /// One reader's part in it.
 pub(super) struct SharedDecoder {
-    layout: RecordLayout,
     own: OpaqueDecoder,
     /// For those who come together.
     joint: Option<OpaqueDecoder>,
@@ -82,11 +79,16 @@ impl Decodings {
         let mut groups = lock(&self.0);
         let group = groups.get(&origin).and_then(Weak::upgrade).unwrap_or_default();
         groups.insert(origin, Arc::downgrade(&group));
-        Ok(SharedDecoder { layout: spec.layout.clone(), own, joint: None, group })
+        Ok(SharedDecoder { own, joint: None, group })
     }
 }
 
 impl SharedDecoder {
+    /// Sorted.
+    pub fn wanted(&self) -> &[usize] {
+        self.own.wanted()
+    }
+
     /// `rows` is the payload of `entry`. Has at least the wanted columns.
     pub fn decode(&mut self, entry: &Arc<Entry>, rows: &RecordBatch) -> Result<Decoded> {
         if Arc::strong_count(&self.group) == 1 {
@@ -97,21 +99,19 @@ impl SharedDecoder {
         let place = shared.kept.iter().position(|kept| Arc::ptr_eq(&kept.entry, entry));
         if let Some(place) = place {
             shared.used = true;
-            if contains(&shared.kept[place].columns, self.own.wanted()) {
+            let columns = &shared.kept[place].decoded.columns;
+            if self.wanted().iter().all(|column| columns[*column].is_some()) {
                 return Ok(shared.kept[place].decoded.clone());
             }
-            let mut together = [shared.kept[place].columns.as_slice(), &shared.together, self.own.wanted()].concat();
+            let kept = (0..columns.len()).filter(|column| columns[*column].is_some());
+            let mut together: Vec<usize> = kept.chain(shared.together.iter().copied()).chain(self.wanted().iter().copied()).collect();
             together.sort_unstable();
             together.dedup();
             shared.together = together;
         }
-        let (columns, decoded) = if contains(&shared.together, self.own.wanted()) {
-            let joint = self.joint(&shared.together)?;
-            (joint.wanted().to_vec(), joint.decode(rows)?)
-        } else {
-            (self.own.wanted().to_vec(), self.own.decode(rows)?)
-        };
-        let kept = Kept { entry: Arc::clone(entry), columns, decoded: decoded.clone() };
+        let all_wanted = self.wanted().iter().all(|column| shared.together.binary_search(column).is_ok());
+        let decoded = if all_wanted { self.joint(&shared.together)?.decode(rows)? } else { self.own.decode(rows)? };
+        let kept = Kept { entry: Arc::clone(entry), decoded: decoded.clone() };
         match place {
             Some(place) => shared.kept[place] = kept,
             None => shared.keep(kept),
@@ -120,11 +120,11 @@ impl SharedDecoder {
     }
 
     fn joint(&mut self, together: &[usize]) -> Result<&OpaqueDecoder> {
-        if self.own.wanted() == together {
+        if self.wanted() == together {
             return Ok(&self.own);
         }
         if self.joint.as_ref().is_none_or(|joint| joint.wanted() != together) {
-            self.joint = Some(OpaqueDecoder::new(&self.layout, together.to_vec())?);
+            self.joint = Some(self.own.with(together.to_vec())?);
         }
         Ok(self.joint.as_ref().expect("it has just been made"))
     }
@@ -168,11 +168,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Both are sorted.
-fn contains(all: &[usize], some: &[usize]) -> bool {
-    some.iter().all(|column| all.binary_search(column).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, ArrayRef};
@@ -181,7 +176,7 @@ mod tests {
     use millpond_log::opaque::{Record, batch};
 
     use super::*;
-    use crate::topology::OnError;
+    use crate::topology::{OnError, RecordLayout};
 
     fn spec() -> SourceSpec {
         let field = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
