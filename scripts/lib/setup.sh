@@ -38,6 +38,9 @@ missing_packages() {
   compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' >/dev/null || echo libclang-dev
   command -v clang >/dev/null || echo clang
   command -v pkg-config >/dev/null || echo pkg-config
+  # librdkafka: TLS and OAuth tokens.
+  pkg-config --exists openssl 2>/dev/null || echo libssl-dev
+  pkg-config --exists libcurl 2>/dev/null || echo libcurl4-openssl-dev
   for tool in "$@"; do
     case "$tool" in
       psql) command -v psql >/dev/null || echo postgresql-client ;;

@@ -4,14 +4,16 @@
 /// The crates of the engine, in order: each may depend on those before it only.
 ///
 /// `state-rocksdb` stands below `log-embedded`, because in embedded mode the log and the state are one RocksDB database.
-pub const LAYERS: [&str; 13] = [
+pub const LAYERS: [&str; 15] = [
     "millpond-sql",
     "millpond-catalog",
     "millpond-formats",
     "millpond-functions",
     "millpond-log",
+    "millpond-log-kafka",
     "millpond-state",
     "millpond-state-rocksdb",
+    "millpond-state-changelog",
     "millpond-log-embedded",
     "millpond-streams",
     "millpond-planner",

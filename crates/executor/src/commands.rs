@@ -32,8 +32,9 @@ impl CommandLog {
         let range = self.log.offsets(&self.partition)?;
         let (mut from, mut commands) = (range.start, Vec::new());
         while from < range.end {
-            for fetched in self.log.fetch(&self.partition, from, FETCH)? {
-                from = fetched.next_offset;
+            let fetch = self.log.fetch(&self.partition, from, FETCH)?;
+            from = fetch.next_offset;
+            for fetched in &fetch.entries {
                 let Payload::Opaque(batch) = &fetched.entry.payload else {
                     return Err(Error::Commands(format!("offset {} is not a command", fetched.base_offset)));
                 };

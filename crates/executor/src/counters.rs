@@ -4,8 +4,8 @@ use millpond_state::{Backend, Reader, Result, StoreId, Writes};
 use millpond_streams::operator::Counters;
 
 /// Opens the store of a query's counters. Key: the sub-topology's id; partition: the task's.
-pub(crate) fn open(backend: &dyn Backend, query: &str) -> Result<StoreId> {
-    backend.open_store(&format!("{query}/$counters"))
+pub(crate) fn open(backend: &dyn Backend, query: &str, partitions: u32) -> Result<StoreId> {
+    backend.open_store(&format!("{query}/$counters"), partitions)
 }
 
 pub(crate) fn read(reader: &(impl Reader + ?Sized), store: StoreId, sub_topology: u32, partition: u32) -> Result<Counters> {

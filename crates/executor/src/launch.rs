@@ -33,9 +33,10 @@ pub(crate) fn materialize(runtime: &Runtime, table: &Source) -> Result<RunningQu
 
 fn shared_plan(runtime: &Runtime, topology: Topology, from_earliest: bool) -> Result<Plan> {
     topics::create_repartitions(&*runtime.storage.log, &topology)?;
+    let partitions = topology.sub_topologies.iter().map(|sub| sub.partitions).max().unwrap_or(1);
     Ok(Plan {
         start_at: if from_earliest { BTreeMap::new() } else { ends(&*runtime.storage.log, &topology)? },
-        counters: Some(counters::open(&*runtime.storage.state, &topology.query)?),
+        counters: Some(counters::open(&*runtime.storage.state, &topology.query, partitions)?),
         storage: runtime.storage.clone(),
         topology,
     })

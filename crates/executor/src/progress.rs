@@ -58,6 +58,10 @@ impl InputProgress {
     fn end(&self) -> u64 {
         self.log.offsets(&self.partition).map_or(self.committed, |range| range.end)
     }
+
+    fn lag(&self) -> u64 {
+        self.log.records_between(&self.partition, self.committed, self.end())
+    }
 }
 
 impl TaskProgress {
@@ -114,6 +118,13 @@ impl TaskProgress {
         state.last_commit_ms = Some(now_ms);
     }
 
+    /// The inputs have come to `positions` without a row.
+    pub fn passed(&self, positions: &[u64]) {
+        for (input, position) in self.state.lock().inputs.iter_mut().flatten().zip(positions) {
+            input.committed = *position;
+        }
+    }
+
     /// Its inputs; `None` until it is built.
     pub fn inputs(&self) -> Option<Vec<InputProgress>> {
         self.state.lock().inputs.clone()
@@ -125,7 +136,7 @@ impl TaskProgress {
 
     /// Records that wait, over all inputs.
     pub fn lag(&self) -> u64 {
-        self.inputs().map_or(0, |inputs| inputs.iter().map(|input| input.end().saturating_sub(input.committed)).sum())
+        self.inputs().map_or(0, |inputs| inputs.iter().map(InputProgress::lag).sum())
     }
 
     /// Rows committed and rows to commit, of those inputs that were there when it started; `None` until it is built.

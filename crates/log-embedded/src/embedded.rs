@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use millpond_log::{
-    Appended, Cleaned, Error, FetchLimit, Fetched, Log, OffsetRange, Result, TopicConfig, TopicInfo, TopicPartition, Transaction,
+    Appended, Cleaned, Error, Fetch, FetchLimit, Log, OffsetRange, Result, TopicConfig, TopicInfo, TopicPartition, Transaction,
 };
 use millpond_state::{Backend, Expiry, KeyRange, Reader, Snapshot, StoreId, Visit, WriteSet};
 use millpond_state_rocksdb::{Database, rocksdb};
@@ -140,7 +140,7 @@ impl Log for Embedded {
         self.commit_transaction(transaction, WriteSet::default()).map_err(log_error)
     }
 
-    fn fetch(&self, at: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>> {
+    fn fetch(&self, at: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch> {
         let topic = find(&self.topics.read(), &at.topic)?.clone();
         let partition = topic.partition(at.partition)?;
         let range = {
@@ -156,7 +156,7 @@ impl Log for Embedded {
         if from < partition.start() {
             return Err(out_of_range(at, from, partition.range()));
         }
-        Ok(fetched)
+        Ok(Fetch::of(from, fetched))
     }
 
     fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()> {
@@ -183,8 +183,13 @@ impl Reader for Embedded {
 }
 
 impl Backend for Embedded {
-    fn open_store(&self, name: &str) -> millpond_state::Result<StoreId> {
+    fn open_store(&self, name: &str, _partitions: u32) -> millpond_state::Result<StoreId> {
         self.entries.database.open_store(name)
+    }
+
+    /// There is no other place to commit to.
+    fn take_over(&self, _store: StoreId, _partition: u32) -> millpond_state::Result<()> {
+        Ok(())
     }
 
     fn drop_store(&self, name: &str) -> millpond_state::Result<()> {

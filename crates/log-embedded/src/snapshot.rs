@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use millpond_log::{FetchLimit, Fetched, OffsetRange, TopicPartition};
+use millpond_log::{Fetch, FetchLimit, OffsetRange, TopicPartition};
 use millpond_state::{KeyRange, Reader, Result, Snapshot, StoreId, Visit};
 use millpond_state_rocksdb::Moment;
 
@@ -37,13 +37,14 @@ impl Snapshot for EmbeddedSnapshot {
         Ok(self.range(self.topic(at)?.id, at.partition)?)
     }
 
-    fn fetch(&self, at: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>> {
+    fn fetch(&self, at: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch> {
         let topic = self.topic(at)?.id;
         let range = self.range(topic, at.partition)?;
         if from < range.start || from > range.end {
             return Err(out_of_range(at, from, range).into());
         }
-        Ok(self.entries.fetch((topic, at.partition), from, range.end, limit, false, || Cow::Borrowed(&self.moment))?)
+        let fetched = self.entries.fetch((topic, at.partition), from, range.end, limit, false, || Cow::Borrowed(&self.moment))?;
+        Ok(Fetch::of(from, fetched))
     }
 }
 

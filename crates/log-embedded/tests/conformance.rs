@@ -14,23 +14,32 @@ fn open() -> (TempDir, Arc<Embedded>) {
 
 mod log {
     millpond_log::log_conformance!(super::open());
+    millpond_log::log_cleaning_conformance!(super::open());
 }
 
 /// Nothing is cached, so every entry comes from the disk.
 mod log_without_cache {
     use super::*;
 
-    millpond_log::log_conformance!({
+    fn open() -> (TempDir, Arc<Embedded>) {
         let directory = tempfile::tempdir().unwrap();
         let options = Options { memory_bytes: 0, sync: false, service_id: None };
         let embedded = Embedded::open(directory.path(), &options).unwrap();
         (directory, embedded)
-    });
+    }
+
+    millpond_log::log_conformance!(open());
+    millpond_log::log_cleaning_conformance!(open());
 }
 
 mod state {
-    millpond_state::state_conformance!({
+    use super::*;
+
+    fn open() -> (TempDir, Arc<Embedded>, Arc<Embedded>) {
         let (directory, embedded) = super::open();
         (directory, embedded.clone(), embedded)
-    });
+    }
+
+    millpond_state::state_conformance!(open());
+    millpond_state::state_moment_conformance!(open());
 }

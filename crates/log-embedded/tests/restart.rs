@@ -39,14 +39,14 @@ fn check(embedded: &Embedded, store: StoreId) -> u64 {
     assert_eq!(embedded.offsets(&at("t", 0)).unwrap(), OffsetRange { start: 0, end: commits });
     assert_eq!(embedded.offsets(&at("t", 1)).unwrap(), OffsetRange { start: 0, end: 20 * commits });
     let mut number = 0;
-    for fetched in embedded.fetch(&at("t", 0), 0, FetchLimit::NONE).unwrap() {
+    for fetched in embedded.fetch(&at("t", 0), 0, FetchLimit::NONE).unwrap().entries {
         let columns = Columns::of(fetched.entry.payload.batch().unwrap()).unwrap();
         for row in 0..fetched.entry.rows() {
             assert_eq!(columns.value(row), Some(&u64::to_be_bytes(number)[..]));
             number += 1;
         }
     }
-    let large = embedded.fetch(&at("t", 1), 0, FetchLimit::NONE).unwrap();
+    let large = embedded.fetch(&at("t", 1), 0, FetchLimit::NONE).unwrap().entries;
     assert_eq!((number, large.iter().map(|fetched| fetched.entry.rows() as u64).sum()), (commits, 20 * commits));
     commits
 }
@@ -63,12 +63,12 @@ fn what_was_committed_is_there_after_a_crash() {
     let (directory, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let embedded = open(directory.path());
     embedded.create_topic("t", &TopicConfig::keep(2)).unwrap();
-    let store = embedded.open_store("s").unwrap();
+    let store = embedded.open_store("s", 1).unwrap();
     (0..100).for_each(|number| commit(&embedded, store, number));
     // Nothing is closed or flushed: the files are as a kill would leave them.
     copy(directory.path(), crashed.path());
     let found = open(crashed.path());
-    assert_eq!(check(&found, found.open_store("s").unwrap()), 100);
+    assert_eq!(check(&found, found.open_store("s", 1).unwrap()), 100);
     commit(&found, store, 100);
     assert_eq!(check(&found, store), 101);
 }
@@ -79,7 +79,7 @@ fn a_copy_taken_at_any_moment_is_whole() {
     let directory = tempfile::tempdir().unwrap();
     let embedded = open(directory.path());
     embedded.create_topic("t", &TopicConfig::keep(2)).unwrap();
-    let store = embedded.open_store("s").unwrap();
+    let store = embedded.open_store("s", 1).unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -127,7 +127,7 @@ fn topics_offsets_and_gaps_outlive_the_process() {
             .flat_map(|topic| (0..topic.config.partitions).map(|partition| at(&topic.name, partition)).collect::<Vec<_>>())
             .map(|at| (at.to_string(), embedded.offsets(&at).unwrap()))
             .collect();
-        let left = embedded.fetch(&at("compacted", 0), 0, FetchLimit::NONE).unwrap();
+        let left = embedded.fetch(&at("compacted", 0), 0, FetchLimit::NONE).unwrap().entries;
         let left: Vec<_> =
             left.iter().flat_map(|fetched| (0..fetched.entry.rows()).map(|row| fetched.offset(row)).collect::<Vec<_>>()).collect();
         (topics, offsets, left)

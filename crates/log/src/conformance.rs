@@ -1,8 +1,10 @@
 //! What every log must do, as tests that each implementation runs.
 //!
 //! ```ignore
-//! millpond_log::log_conformance!((guard, log));    // an expression that makes an empty log, and what it lives in
+//! millpond_log::log_conformance!((guard, log));            // an expression that makes an empty log, and what it lives in
+//! millpond_log::log_cleaning_conformance!((guard, log));   // for logs that clean on `Log::clean`, and leave no gaps by themselves
 //! ```
+//! The topic of columns has the name of a repartition topic: others may hold opaque records only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,8 +27,7 @@ macro_rules! log_conformance {
         $crate::log_conformance!(@each $new,
             topics_are_made_listed_and_deleted, appends_get_offsets, a_transaction_is_atomic_over_partitions, a_fetch_starts_within_an_entry,
             a_fetch_keeps_to_its_limits, offsets_out_of_range_are_refused, opaque_records_survive, columns_and_control_entries_survive,
-            small_appends_come_back_in_order, concurrent_appenders_lose_nothing, a_topic_made_again_is_empty, old_entries_go_by_time,
-            old_entries_go_by_size, a_read_topic_is_trimmed, opaque_records_are_compacted, columns_are_compacted,
+            small_appends_come_back_in_order, concurrent_appenders_lose_nothing, a_topic_made_again_is_empty, a_read_topic_is_trimmed,
             subscribers_hear_of_commits);
     };
     (@each $new:expr, $($case:ident),* $(,)?) => {
@@ -38,8 +39,20 @@ macro_rules! log_conformance {
     };
 }
 
+/// The same for the rules of logs that clean on [`Log::clean`].
+#[macro_export]
+macro_rules! log_cleaning_conformance {
+    ($new:expr) => {
+        $crate::log_conformance!(@each $new,
+            offsets_are_dense, old_entries_go_by_time, old_entries_go_by_size, opaque_records_are_compacted, columns_are_compacted);
+    };
+}
+
+/// A topic that may hold columns.
+const COLUMNS: &str = "_millpond-test-columns-repartition";
+
 pub fn topics_are_made_listed_and_deleted(log: &dyn Log) {
-    let configs = [("b", TopicConfig::keep(3)), ("a", TopicConfig::compact(1, vec!["k".to_owned()]))];
+    let configs = [("b", TopicConfig::keep(3)), ("a", TopicConfig::compact(1, vec![]))];
     for (name, config) in &configs {
         log.create_topic(name, config).unwrap();
         assert_eq!(log.topic(name).unwrap().config, *config);
@@ -58,13 +71,24 @@ pub fn topics_are_made_listed_and_deleted(log: &dyn Log) {
 pub fn appends_get_offsets(log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(2)).unwrap();
     assert_eq!(log.offsets(&at("t", 1)).unwrap(), OffsetRange { start: 0, end: 0 });
-    assert!(log.fetch(&at("t", 1), 0, FetchLimit::NONE).unwrap().is_empty());
+    assert_eq!(rows_from(log, &at("t", 1), 0), []);
     let appended = append(log, [(at("t", 1), values(0..3)), (at("t", 0), values(0..1)), (at("t", 1), values(3..5))]);
-    let expected = [(at("t", 1), 0, 3), (at("t", 0), 0, 1), (at("t", 1), 3, 2)];
-    assert_eq!(appended, expected.map(|(target, base_offset, rows)| Appended { target, base_offset, rows }));
-    assert_eq!(log.offsets(&at("t", 1)).unwrap(), OffsetRange { start: 0, end: 5 });
-    assert_eq!(read(log, &at("t", 1), 0), numbered(0..5));
+    let told: Vec<_> = appended.iter().map(|appended| (appended.target.clone(), appended.rows)).collect();
+    assert_eq!(told, [(at("t", 1), 3), (at("t", 0), 1), (at("t", 1), 2)]);
+    let read = rows_from(log, &at("t", 1), 0);
+    assert_eq!(numbers(&read), [0, 1, 2, 3, 4]);
+    assert_eq!((read[0].0, read[3].0), (appended[0].base_offset, appended[2].base_offset));
+    assert!(log.offsets(&at("t", 1)).unwrap().end > read[4].0);
     assert!(log.append(Transaction::default()).unwrap().is_empty());
+}
+
+pub fn offsets_are_dense(log: &dyn Log) {
+    log.create_topic("t", &TopicConfig::keep(1)).unwrap();
+    for value in 0..5 {
+        append(log, [(at("t", 0), values(value * 2..value * 2 + 2))]);
+    }
+    assert_eq!(log.offsets(&at("t", 0)).unwrap(), OffsetRange { start: 0, end: 10 });
+    assert_eq!(rows_from(log, &at("t", 0), 0), numbered(0..10));
 }
 
 pub fn a_transaction_is_atomic_over_partitions(log: &dyn Log) {
@@ -76,8 +100,7 @@ pub fn a_transaction_is_atomic_over_partitions(log: &dyn Log) {
     let bad = Transaction { appends: [at("t", 0), at("u", 0)].map(|target| Append { target, entry: values(0..2) }).into_iter().collect() };
     assert!(matches!(log.append(bad), Err(Error::UnknownTopic(name)) if name == "u"));
     for partition in 0..2 {
-        assert_eq!(log.offsets(&at("t", partition)).unwrap().end, 0);
-        assert!(log.fetch(&at("t", partition), 0, FetchLimit::NONE).unwrap().is_empty());
+        assert_eq!(rows_from(log, &at("t", partition), 0), []);
     }
 }
 
@@ -85,9 +108,12 @@ pub fn a_fetch_starts_within_an_entry(log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
     append(log, [(at("t", 0), values(0..10))]);
     append(log, [(at("t", 0), values(10..20))]);
-    for from in [0, 1, 7, 9, 10, 15, 19, 20] {
-        assert_eq!(read(log, &at("t", 0), from), numbered(from..20), "from {from}");
+    let all = rows_from(log, &at("t", 0), 0);
+    assert_eq!(numbers(&all), (0..20).collect::<Vec<_>>());
+    for place in [1, 7, 9, 10, 15, 19] {
+        assert_eq!(rows_from(log, &at("t", 0), all[place].0), all[place..], "from {place}");
     }
+    assert_eq!(rows_from(log, &at("t", 0), all[19].0 + 1), []);
 }
 
 pub fn a_fetch_keeps_to_its_limits(log: &dyn Log) {
@@ -95,31 +121,35 @@ pub fn a_fetch_keeps_to_its_limits(log: &dyn Log) {
     for entry in 0..10 {
         append(log, [(at("t", 0), values(entry * 10..entry * 10 + 10))]);
     }
-    let rows = |rows_max, bytes_max| rows_of(&log.fetch(&at("t", 0), 5, FetchLimit { rows_max, bytes_max }).unwrap()).len();
+    let rows = |rows_max, bytes_max| rows_of(&log.fetch(&at("t", 0), 5, FetchLimit { rows_max, bytes_max }).unwrap().entries).len();
     assert!((1..=25).contains(&rows(25, usize::MAX)), "within the limit of rows");
-    assert!((1..=10).contains(&rows(usize::MAX, 1)), "one entry comes, however large");
     assert!((1..=10).contains(&rows(1, usize::MAX)), "one entry comes, however many rows it has");
-    assert_eq!(rows(usize::MAX, usize::MAX), 95);
-    let (mut from, mut all) = (0, Vec::new());
-    loop {
-        let fetched = log.fetch(&at("t", 0), from, FetchLimit { rows_max: 30, bytes_max: usize::MAX }).unwrap();
-        let Some(last) = fetched.last() else { break };
-        from = last.next_offset;
-        all.extend(rows_of(&fetched));
+    assert!(rows(usize::MAX, 1) >= 1, "one entry comes, however large");
+    let (mut from, end, mut all) = (0, log.offsets(&at("t", 0)).unwrap().end, Vec::new());
+    while from < end {
+        let fetch = log.fetch(&at("t", 0), from, FetchLimit { rows_max: 30, bytes_max: usize::MAX }).unwrap();
+        assert!(fetch.next_offset > from, "a fetch gets on");
+        from = fetch.next_offset;
+        all.extend(rows_of(&fetch.entries));
     }
-    assert_eq!(all, numbered(0..100));
+    assert_eq!(numbers(&all), (0..100).collect::<Vec<_>>());
 }
 
 pub fn offsets_out_of_range_are_refused(log: &dyn Log) {
+    const FAR: u64 = 1_000;
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
     append(log, [(at("t", 0), values(0..10))]);
-    assert!(log.fetch(&at("t", 0), 10, FetchLimit::NONE).unwrap().is_empty());
-    let beyond = log.fetch(&at("t", 0), 11, FetchLimit::NONE);
-    assert!(matches!(beyond, Err(Error::OffsetOutOfRange { partition: 0, offset: 11, start: 0, end: 10, .. })));
+    let first = log.offsets(&at("t", 0)).unwrap();
+    assert!(log.fetch(&at("t", 0), first.end, FetchLimit::NONE).unwrap().entries.is_empty());
+    let beyond = log.fetch(&at("t", 0), first.end + FAR, FetchLimit::NONE);
+    assert!(
+        matches!(beyond, Err(Error::OffsetOutOfRange { partition: 0, offset, start: 0, end, .. }) if offset == first.end + FAR && end >= first.end)
+    );
     append(log, [(at("t", 0), values(10..20))]);
-    log.trim(&at("t", 0), 10).unwrap();
-    assert!(matches!(log.fetch(&at("t", 0), 9, FetchLimit::NONE), Err(Error::OffsetOutOfRange { offset: 9, start: 10, end: 20, .. })));
-    assert!(matches!(log.trim(&at("t", 0), 21), Err(Error::OffsetOutOfRange { offset: 21, .. })));
+    log.trim(&at("t", 0), first.end).unwrap();
+    let gone = log.fetch(&at("t", 0), first.end - 1, FetchLimit::NONE);
+    assert!(matches!(gone, Err(Error::OffsetOutOfRange { start, .. }) if start == first.end));
+    assert!(matches!(log.trim(&at("t", 0), first.end + FAR), Err(Error::OffsetOutOfRange { offset, .. }) if offset == first.end + FAR));
 }
 
 pub fn opaque_records_survive(log: &dyn Log) {
@@ -127,12 +157,12 @@ pub fn opaque_records_survive(log: &dyn Log) {
     let large = vec![7_u8; 100_000];
     let records = [
         Record { key: Some(b"k"), value: Some(b"v"), timestamp_ms: 1_700_000_000_000, headers: &[("a", Some(b"1")), ("b", None)] },
-        Record { key: None, value: Some(b""), timestamp_ms: -5, headers: &[] },
-        Record { key: Some(b""), value: None, timestamp_ms: 0, headers: &[("a", Some(b"")), ("a", Some(b"2"))] },
-        Record { key: Some(b"large"), value: Some(&large), timestamp_ms: i64::MAX, headers: &[] },
+        Record { key: None, value: Some(b""), timestamp_ms: 5, headers: &[] },
+        Record { key: Some(b""), value: None, timestamp_ms: 1, headers: &[("a", Some(b"")), ("a", Some(b"2"))] },
+        Record { key: Some(b"large"), value: Some(&large), timestamp_ms: 4_000_000_000_000, headers: &[] },
     ];
     append(log, [(at("t", 0), Entry::opaque(batch(records)))]);
-    let fetched = log.fetch(&at("t", 0), 0, FetchLimit::NONE).unwrap();
+    let fetched = read(log, &at("t", 0), 0);
     let mut records = records.iter();
     for fetched in &fetched {
         let Payload::Opaque(rows) = &fetched.entry.payload else { panic!("opaque records came back as something else") };
@@ -149,7 +179,8 @@ pub fn opaque_records_survive(log: &dyn Log) {
 }
 
 pub fn columns_and_control_entries_survive(log: &dyn Log) {
-    log.create_topic("t", &TopicConfig::keep(1)).unwrap();
+    log.create_topic(COLUMNS, &TopicConfig::keep(1)).unwrap();
+    let topic = at(COLUMNS, 0);
     let control = Control { stream_time_ms: -17, idle: true };
     let wide = columns(&["x"; 5000], &[1; 5000], &[false; 5000]);
     let entries = [
@@ -158,27 +189,30 @@ pub fn columns_and_control_entries_survive(log: &dyn Log) {
         Entry::columns(wide),
         Entry::columns(columns(&["c"], &[3], &[false])),
     ];
-    for entry in &entries {
-        append(log, [(at("t", 0), entry.clone())]);
-    }
-    let fetched = log.fetch(&at("t", 0), 0, FetchLimit::NONE).unwrap();
+    let bases: Vec<u64> = entries.iter().map(|entry| append(log, [(topic.clone(), entry.clone())])[0].base_offset).collect();
+    let fetched = read(log, &topic, 0);
     let find = |offset: u64| fetched.iter().find(|fetched| (fetched.base_offset..fetched.next_offset).contains(&offset)).unwrap();
-    assert_eq!(*find(0).entry, entries[0]);
-    assert_eq!(*find(2).entry, entries[1]);
-    let (Some(got), Some(put)) = (find(3).entry.payload.batch(), entries[2].payload.batch()) else { panic!("no columns") };
-    assert_eq!((got.slice(0, 5000), find(3).entry.channel), (put.clone(), 0));
-    assert_eq!(log.offsets(&at("t", 0)).unwrap().end, 5004);
-    let tail = log.fetch(&at("t", 0), 1, FetchLimit { rows_max: 1, bytes_max: 1 }).unwrap();
-    assert_eq!((&*tail[0].entry, tail[0].base_offset, tail[0].next_offset), (&entries[0].slice(1, 1), 1, 2));
+    assert_eq!(*find(bases[0]).entry, entries[0]);
+    assert_eq!(*find(bases[1]).entry, entries[1]);
+    let (Some(got), Some(put)) = (find(bases[2]).entry.payload.batch(), entries[2].payload.batch()) else { panic!("no columns") };
+    assert_eq!((got.slice(0, 5000), find(bases[2]).entry.channel), (put.clone(), 0));
+    assert_eq!(find(bases[2]).offset(4_999), bases[2] + 4_999, "rows of an entry follow one another");
+    assert!(bases[3] > bases[2] + 4_999);
+    let tail = log.fetch(&topic, bases[0] + 1, FetchLimit { rows_max: 1, bytes_max: 1 }).unwrap();
+    assert_eq!((&*tail.entries[0].entry, tail.entries[0].base_offset), (&entries[0].slice(1, 1), bases[0] + 1));
+    let big = columns(&["x"; 200_000], &[1; 200_000], &[false; 200_000]);
+    let base = append(log, [(topic.clone(), Entry::columns(big))])[0].base_offset;
+    assert_eq!(read(log, &topic, base).iter().map(|fetched| fetched.entry.rows()).sum::<usize>(), 200_000);
 }
 
 pub fn small_appends_come_back_in_order(log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    for value in 0..500 {
+    for value in 0..100 {
         append(log, [(at("t", 0), values(value..value + 1))]);
     }
-    assert_eq!(read(log, &at("t", 0), 0), numbered(0..500));
-    assert_eq!(read(log, &at("t", 0), 137), numbered(137..500));
+    let all = rows_from(log, &at("t", 0), 0);
+    assert_eq!(numbers(&all), (0..100).collect::<Vec<_>>());
+    assert_eq!(rows_from(log, &at("t", 0), all[37].0), all[37..]);
 }
 
 pub fn concurrent_appenders_lose_nothing(log: &dyn Log) {
@@ -198,16 +232,14 @@ pub fn concurrent_appenders_lose_nothing(log: &dyn Log) {
             let mut seen = 0;
             while seen < THREADS * APPENDS {
                 // Both partitions are written by each transaction, so the one that is read later cannot be behind.
-                seen = log.offsets(&at("t", 0)).unwrap().end;
-                assert!(log.offsets(&at("t", 1)).unwrap().end >= seen);
-                assert!(read(log, &at("t", 0), 0).len() as u64 >= seen);
+                seen = rows_from(log, &at("t", 0), 0).len() as u64;
+                assert!(rows_from(log, &at("t", 1), 0).len() as u64 >= seen);
                 std::thread::yield_now();
             }
         });
     });
     for partition in 0..2 {
-        let rows = read(log, &at("t", partition), 0);
-        assert!(rows.iter().enumerate().all(|(place, (offset, _))| place as u64 == *offset), "offsets are dense");
+        let rows = rows_from(log, &at("t", partition), 0);
         for thread in 0..THREADS {
             let own: Vec<u64> = rows.iter().map(|(_, value)| *value).filter(|value| value / APPENDS == thread).collect();
             assert_eq!(own, (thread * APPENDS..(thread + 1) * APPENDS).collect::<Vec<_>>(), "each appender's order is kept");
@@ -220,7 +252,7 @@ pub fn a_topic_made_again_is_empty(log: &dyn Log) {
         log.create_topic("t", &TopicConfig::keep(1)).unwrap();
         assert_eq!(log.offsets(&at("t", 0)).unwrap(), OffsetRange { start: 0, end: 0 });
         append(log, [(at("t", 0), values(0..10))]);
-        assert_eq!(read(log, &at("t", 0), 0), numbered(0..10));
+        assert_eq!(numbers(&rows_from(log, &at("t", 0), 0)), (0..10).collect::<Vec<_>>());
         log.delete_topic("t").unwrap();
     }
 }
@@ -256,7 +288,7 @@ pub fn old_entries_go_by_size(log: &dyn Log) {
     log.clean(0).unwrap();
     let OffsetRange { start, end } = log.offsets(&at("t", 0)).unwrap();
     assert!((5..=7).contains(&start) && end == 10, "{start}..{end}");
-    assert_eq!(log.fetch(&at("t", 0), start, FetchLimit::NONE).unwrap()[0].base_offset, start);
+    assert_eq!(read(log, &at("t", 0), start)[0].base_offset, start);
     assert_eq!(log.clean(0).unwrap().entries_deleted, 0);
 }
 
@@ -265,15 +297,18 @@ pub fn a_read_topic_is_trimmed(log: &dyn Log) {
     for entry in 0..3 {
         append(log, [(at("t", 0), values(entry * 2..entry * 2 + 2)), (at("t", 1), values(entry * 2..entry * 2 + 2))]);
     }
-    log.trim(&at("t", 0), 3).unwrap();
-    let OffsetRange { start, end } = log.offsets(&at("t", 0)).unwrap();
-    assert!(start <= 3 && end == 6, "no record from the offset on goes");
-    log.trim(&at("t", 0), 6).unwrap();
+    let all = rows_from(log, &at("t", 0), 0);
+    log.trim(&at("t", 0), all[3].0).unwrap();
+    assert!(log.offsets(&at("t", 0)).unwrap().start <= all[3].0, "no record from the offset on goes");
+    let end = log.offsets(&at("t", 0)).unwrap().end;
+    log.trim(&at("t", 0), end).unwrap();
     log.trim(&at("t", 0), 1).unwrap();
-    assert_eq!(log.offsets(&at("t", 0)).unwrap(), OffsetRange { start: 6, end: 6 });
-    assert_eq!(log.offsets(&at("t", 1)).unwrap(), OffsetRange { start: 0, end: 6 });
-    assert_eq!(append(log, [(at("t", 0), values(6..7))])[0].base_offset, 6);
-    assert_eq!(read(log, &at("t", 0), 6), [(6, 6)]);
+    let OffsetRange { start, end: later } = log.offsets(&at("t", 0)).unwrap();
+    assert!(start == end && later >= end, "{start}, {end}, {later}");
+    assert_eq!(numbers(&rows_from(log, &at("t", 1), 0)), [0, 1, 2, 3, 4, 5]);
+    let base = append(log, [(at("t", 0), values(6..7))])[0].base_offset;
+    assert!(base >= end);
+    assert_eq!(rows_from(log, &at("t", 0), end), [(base, 6)]);
 }
 
 pub fn opaque_records_are_compacted(log: &dyn Log) {
@@ -285,7 +320,7 @@ pub fn opaque_records_are_compacted(log: &dyn Log) {
     append(log, [(at("t", 0), Entry::opaque(batch([record(b"b", None, 0), record(b"a", Some(b"4"), 0)])))]);
     append(log, [(at("t", 0), Entry::opaque(batch([record(b"z", Some(b"5"), 0)])))]);
     let left = || -> Vec<(u64, Vec<u8>, Option<Vec<u8>>)> {
-        let fetched = log.fetch(&at("t", 0), 0, FetchLimit::NONE).unwrap();
+        let fetched = read(log, &at("t", 0), 0);
         let row = |fetched: &Fetched, row: usize| {
             let columns = Columns::of(fetched.entry.payload.batch().unwrap()).unwrap();
             (fetched.offset(row), columns.key(row).unwrap().to_vec(), columns.value(row).map(<[u8]>::to_vec))
@@ -302,7 +337,7 @@ pub fn opaque_records_are_compacted(log: &dyn Log) {
     assert_eq!(log.clean(day).unwrap().rows_compacted, 2);
     assert_eq!(left(), [c.clone(), b.clone(), a.clone(), z.clone()]);
     assert_eq!(log.offsets(&at("t", 0)).unwrap(), OffsetRange { start: 0, end: 6 });
-    assert_eq!(log.fetch(&at("t", 0), 1, FetchLimit::NONE).unwrap()[0].offset(0), 2, "a fetch from a gap goes on behind it");
+    assert_eq!(read(log, &at("t", 0), 1)[0].offset(0), 2, "a fetch from a gap goes on behind it");
     log.clean(day + TOMBSTONE_MS - 1).unwrap();
     assert_eq!(left(), [c.clone(), b, a.clone(), z.clone()]);
     log.clean(day + TOMBSTONE_MS).unwrap();
@@ -316,7 +351,7 @@ pub fn columns_are_compacted(log: &dyn Log) {
     append(log, [(at("t", 0), Entry::columns(columns(&["b", "c"], &[3, 4], &[true, false])))]);
     append(log, [(at("t", 0), Entry::columns(columns(&["c"], &[5], &[false])))]);
     let left = || -> Vec<(u64, i64)> {
-        let fetched = log.fetch(&at("t", 0), 0, FetchLimit::NONE).unwrap();
+        let fetched = read(log, &at("t", 0), 0);
         let value = |fetched: &Fetched, row| fetched.entry.payload.batch().unwrap()["v"].as_primitive::<Int64Type>().value(row);
         let rows = |fetched: &Fetched| (0..fetched.entry.rows()).map(|row| (fetched.offset(row), value(fetched, row))).collect::<Vec<_>>();
         fetched.iter().flat_map(rows).collect()
@@ -336,7 +371,7 @@ pub fn subscribers_hear_of_commits(log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
     append(log, [(at("t", 0), values(0..1))]);
     append(log, [(at("t", 0), values(1..2))]);
-    assert_eq!(heard.load(Ordering::SeqCst), 2);
+    assert!(heard.load(Ordering::SeqCst) >= 2);
 }
 
 fn at(topic: &str, partition: u32) -> TopicPartition {
@@ -373,8 +408,25 @@ fn numbered(numbers: std::ops::Range<u64>) -> Vec<(u64, u64)> {
     numbers.map(|number| (number, number)).collect()
 }
 
-fn read(log: &dyn Log, partition: &TopicPartition, from: u64) -> Vec<(u64, u64)> {
-    rows_of(&log.fetch(partition, from, FetchLimit::NONE).unwrap())
+/// Everything from `from` to the end.
+fn read(log: &dyn Log, partition: &TopicPartition, from: u64) -> Vec<Fetched> {
+    let (mut from, end, mut all) = (from, log.offsets(partition).unwrap().end, Vec::new());
+    while from < end {
+        let fetch = log.fetch(partition, from, FetchLimit::NONE).unwrap();
+        assert!(fetch.next_offset > from, "a fetch gets on");
+        from = fetch.next_offset;
+        all.extend(fetch.entries);
+    }
+    all
+}
+
+/// The same as offsets and numbers.
+fn rows_from(log: &dyn Log, partition: &TopicPartition, from: u64) -> Vec<(u64, u64)> {
+    rows_of(&read(log, partition, from))
+}
+
+fn numbers(rows: &[(u64, u64)]) -> Vec<u64> {
+    rows.iter().map(|(_, number)| *number).collect()
 }
 
 fn rows_of(fetched: &[Fetched]) -> Vec<(u64, u64)> {

@@ -15,9 +15,38 @@ pub enum Error {
     /// The store below failed (a full disk, a broken file): nothing of the transaction is there; it can be tried again.
     #[error("the log cannot be written or read: {0}")]
     Storage(String),
+    /// Another process has taken this one's place: nothing of the transaction is there.
+    #[error("another process has taken over: {0}")]
+    Fenced(String),
+    /// Rights are missing: nothing of the transaction is there.
+    #[error("{}permission denied: {reason}", of(topic))]
+    Refused { topic: Option<String>, reason: String },
+    /// A record or a name that the log can never take: nothing of the transaction is there.
+    #[error("topic \"{topic}\" does not take it: {reason}")]
+    Unfit { topic: String, reason: String },
+    /// Whether the transaction is there is not known.
+    #[error("it is not known whether the transaction was committed: {0}")]
+    Unresolved(String),
+    #[error("{0}")]
+    Setting(String),
     /// Bytes that this version did not write, or that changed since.
     #[error("the log holds an entry that cannot be read: {0}")]
     Corrupt(String),
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl Error {
+    /// The topic that is at fault: whoever does not use it need not mind.
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Error::UnknownTopic(topic) | Error::UnknownPartition { topic, .. } | Error::Unfit { topic, .. } => Some(topic),
+            Error::Refused { topic, .. } => topic.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+fn of(topic: &Option<String>) -> String {
+    topic.as_ref().map(|topic| format!("topic \"{topic}\": ")).unwrap_or_default()
 }

@@ -133,6 +133,14 @@ pub struct Fetched {
     pub entry: Arc<Entry>,
 }
 
+impl Fetch {
+    /// With nothing hidden behind the last entry.
+    pub fn of(from: u64, entries: Vec<Fetched>) -> Fetch {
+        let next_offset = entries.last().map_or(from, |last| last.next_offset);
+        Fetch { entries, next_offset }
+    }
+}
+
 impl Fetched {
     pub fn offset(&self, row: usize) -> u64 {
         match &self.offsets {
@@ -140,6 +148,15 @@ impl Fetched {
             None => self.base_offset + row as u64,
         }
     }
+}
+
+/// What a fetch brings.
+#[derive(Debug, Clone, Default)]
+pub struct Fetch {
+    /// Oldest first.
+    pub entries: Vec<Fetched>,
+    /// Where to read on: behind the last entry, and behind offsets that no reader sees a record at.
+    pub next_offset: u64,
 }
 
 /// How many rows and bytes a fetch may bring; at least one entry comes when there is one.
@@ -164,17 +181,35 @@ pub trait Log: Send + Sync + std::fmt::Debug {
 
     fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange>;
 
+    /// Where the partition ends as far as is known without asking far away: subscribers hear when it is known better. It may be beyond
+    /// what is committed.
+    fn known_end(&self, partition: &TopicPartition) -> Result<u64> {
+        Ok(self.offsets(partition)?.end)
+    }
+
     /// All entries or none. Empty entries are refused by an assertion.
     fn append(&self, transaction: Transaction) -> Result<Vec<Appended>>;
 
-    /// Entries from `from` on, oldest first; empty at the end. [`Error::OffsetOutOfRange`] below the start or beyond the end.
-    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>>;
+    /// Entries from `from` on: not all there are, perhaps, but before the end [`Fetch::next_offset`] is greater than `from`.
+    /// [`Error::OffsetOutOfRange`] below the start or beyond the end.
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch>;
 
     /// Forgets whole entries before `before`, an offset up to the end: for repartition topics, whose only reader has committed there.
     fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()>;
 
     /// Applies each topic's [`Cleanup`] as of `now_ms`.
     fn clean(&self, now_ms: i64) -> Result<Cleaned>;
+
+    /// How many records lie between two offsets of the partition, at most.
+    fn records_between(&self, _partition: &TopicPartition, from: u64, to: u64) -> u64 {
+        to.saturating_sub(from)
+    }
+
+    /// Waits until all transactions that have written to the partition are over, those of former processes and of unknown outcome
+    /// ([`Error::Unresolved`]), too: what is read then is all there is.
+    fn settle(&self, _partition: &TopicPartition) -> Result<()> {
+        Ok(())
+    }
 
     /// Called after every committed transaction, from the thread that committed; must be quick.
     fn subscribe(&self, notify: Box<dyn Fn() + Send + Sync>);

@@ -7,8 +7,8 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::compaction::{Compaction, Outcome};
 use crate::{
-    Appended, Cleaned, Cleanup, Entry, Error, FetchLimit, Fetched, Log, OffsetRange, Placed, Result, TopicConfig, TopicInfo,
-    TopicPartition, Transaction,
+    Appended, Cleaned, Cleanup, Entry, Error, Fetch, FetchLimit, Log, OffsetRange, Placed, Result, TopicConfig, TopicInfo, TopicPartition,
+    Transaction,
 };
 
 type Notify = Box<dyn Fn() + Send + Sync>;
@@ -106,7 +106,7 @@ impl Topics {
         Ok(OffsetRange { start: partition.start, end: partition.end })
     }
 
-    pub fn fetch(&self, at: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>> {
+    pub fn fetch(&self, at: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch> {
         let partition = self.partition(at)?;
         if from < partition.start || from > partition.end {
             return Err(out_of_range(at, from, partition));
@@ -121,7 +121,7 @@ impl Topics {
             }
             fetched.push(found);
         }
-        Ok(fetched)
+        Ok(Fetch::of(from, fetched))
     }
 }
 
@@ -236,7 +236,7 @@ impl Log for MemoryLog {
         self.append_with(transaction, || ())
     }
 
-    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>> {
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch> {
         self.topics.lock().fetch(partition, from, limit)
     }
 
@@ -278,6 +278,7 @@ mod tests {
     use super::*;
 
     crate::log_conformance!(((), Arc::new(MemoryLog::new())));
+    crate::log_cleaning_conformance!(((), Arc::new(MemoryLog::new())));
 
     #[test]
     fn what_is_applied_with_an_append_is_not_applied_when_it_is_refused() {

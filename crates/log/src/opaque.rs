@@ -41,23 +41,54 @@ pub struct Record<'a> {
 
 /// A batch of [`opaque_schema`] with `records` in their order.
 pub fn batch<'a>(records: impl IntoIterator<Item = Record<'a>>) -> RecordBatch {
-    let (mut keys, mut values, mut timestamps) = (BinaryBuilder::new(), BinaryBuilder::new(), Vec::new());
-    let (mut names, mut contents, mut lengths) = (StringBuilder::new(), BinaryBuilder::new(), Vec::new());
-    for record in records {
-        keys.append_option(record.key);
-        values.append_option(record.value);
-        timestamps.push(record.timestamp_ms);
-        for (name, content) in record.headers {
-            names.append_value(name);
-            contents.append_option(*content);
+    let mut builder = Builder::default();
+    records.into_iter().for_each(|record| builder.push(record));
+    builder.finish()
+}
+
+/// Makes batches of [`opaque_schema`], a record at a time.
+#[derive(Debug, Default)]
+pub struct Builder {
+    keys: BinaryBuilder,
+    values: BinaryBuilder,
+    timestamps: Vec<i64>,
+    header_names: StringBuilder,
+    header_values: BinaryBuilder,
+    header_counts: Vec<usize>,
+}
+
+impl Builder {
+    pub fn push(&mut self, record: Record<'_>) {
+        self.keys.append_option(record.key);
+        self.values.append_option(record.value);
+        self.timestamps.push(record.timestamp_ms);
+        for (name, value) in record.headers {
+            self.header_names.append_value(name);
+            self.header_values.append_option(*value);
         }
-        lengths.push(record.headers.len());
+        self.header_counts.push(record.headers.len());
     }
-    let headers = StructArray::new(HEADER_FIELDS.clone(), vec![Arc::new(names.finish()), Arc::new(contents.finish())], None);
-    let headers = ListArray::new(header_item(), OffsetBuffer::from_lengths(lengths), Arc::new(headers), None);
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(keys.finish()), Arc::new(values.finish()), Arc::new(Int64Array::from(timestamps)), Arc::new(headers)];
-    RecordBatch::try_new(opaque_schema(), columns).expect("the columns are built after the schema")
+
+    pub fn rows(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    /// Of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.keys.values_slice().len() + self.values.values_slice().len()
+    }
+
+    /// What was pushed since the last call.
+    pub fn finish(&mut self) -> RecordBatch {
+        let names: ArrayRef = Arc::new(self.header_names.finish());
+        let headers = StructArray::new(HEADER_FIELDS.clone(), vec![names, Arc::new(self.header_values.finish())], None);
+        let offsets = OffsetBuffer::from_lengths(self.header_counts.drain(..));
+        let headers = ListArray::new(header_item(), offsets, Arc::new(headers), None);
+        let timestamps = Int64Array::from(std::mem::take(&mut self.timestamps));
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(self.keys.finish()), Arc::new(self.values.finish()), Arc::new(timestamps), Arc::new(headers)];
+        RecordBatch::try_new(opaque_schema(), columns).expect("the columns are built after the schema")
+    }
 }
 
 /// The columns of a batch of [`opaque_schema`].

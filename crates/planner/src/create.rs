@@ -24,7 +24,7 @@ pub fn create_source(statement: &CreateSource, text: &str, snapshot: &Snapshot, 
         return Err(Error::new("42P16", format!("table \"{}\" has no primary key", statement.name))
             .hint("Mark the key's columns with PRIMARY KEY, or create a STREAM."));
     }
-    let (key_format, value_format) = formats(&properties, keys);
+    let (key_format, value_format) = formats(&properties, keys, settings.columnar);
     let topic = properties.topic.clone().unwrap_or_else(|| statement.name.clone());
     let source = Source {
         kind,
@@ -43,7 +43,7 @@ pub fn create_source(statement: &CreateSource, text: &str, snapshot: &Snapshot, 
         dialect: settings.dialect,
         sql: text.to_string(),
     };
-    validate(&source)?;
+    validate(&source, settings)?;
     if statement.or_replace {
         check_declaration(&source, snapshot)?;
     }
@@ -74,11 +74,13 @@ pub(crate) fn properties(properties: &ast::Properties, place: Place, dialect: Di
     })
 }
 
-/// Key and value format where nothing is said: native for both; a key beside another value format is KAFKA if it has one column, else JSON.
-fn formats(properties: &Properties, keys: usize) -> (Format, Format) {
+/// Key and value format where nothing is said: native for both, or JSON for values where topics hold no columns; a key beside another value
+/// format is KAFKA if it has one column, else JSON.
+fn formats(properties: &Properties, keys: usize, columnar: bool) -> (Format, Format) {
     match (&properties.key_format, &properties.value_format) {
         (Some(key), Some(value)) => (key.clone(), value.clone()),
-        (None, None) => (Format::Native, Format::Native),
+        (None, None) if columnar => (Format::Native, Format::Native),
+        (None, None) => (if keys > 1 { Format::Json } else { Format::Kafka }, Format::Json),
         (Some(Format::Native), None) => (Format::Native, Format::Native),
         (Some(key), None) => (key.clone(), Format::Json),
         (None, Some(Format::Native)) => (Format::Native, Format::Native),
@@ -134,7 +136,10 @@ fn has_map(sql_type: &SqlType) -> bool {
 }
 
 /// What must hold of a source, declared or made by AS.
-pub(crate) fn validate(source: &Source) -> Result<()> {
+pub(crate) fn validate(source: &Source, settings: &Settings) -> Result<()> {
+    if !settings.columnar && [&source.key_format, &source.value_format].contains(&&Format::Native) {
+        return Err(Error::unsupported("the native format over Kafka").hint("Give FORMAT = 'json', or another that others can read, too."));
+    }
     let keys = source.key_columns().count();
     let invalid = |message: String, hint: &str| Err(Error::new("42P16", message).hint(hint));
     if (source.key_format == Format::Native) != (source.value_format == Format::Native) && keys > 0 {

@@ -345,7 +345,7 @@ fn sink_source(
         dialect: settings.dialect,
         sql: text.to_string(),
     };
-    validate(&source)?;
+    validate(&source, settings)?;
     Ok(source)
 }
 

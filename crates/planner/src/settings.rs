@@ -14,6 +14,8 @@ pub struct Settings {
     pub from_earliest: bool,
     /// Part of the names of internal topics.
     pub service_id: String,
+    /// Topics can hold columns, so that the format `native` is there, and the default. Only the embedded log's can.
+    pub columnar: bool,
 }
 
 impl Settings {
@@ -25,6 +27,7 @@ impl Settings {
             ("idle_timeout".to_string(), idle_timeout),
             ("from_earliest".to_string(), self.from_earliest.to_string()),
             ("service_id".to_string(), self.service_id.clone()),
+            ("columnar".to_string(), self.columnar.to_string()),
         ]
     }
 
@@ -39,6 +42,7 @@ impl Settings {
                 }
                 "from_earliest" => settings.from_earliest = value == "true",
                 "service_id" => settings.service_id.clone_from(value),
+                "columnar" => settings.columnar = value == "true",
                 _ => {}
             }
         }
@@ -54,6 +58,7 @@ impl Default for Settings {
             idle_timeout_ms: Some(30_000),
             from_earliest: true,
             service_id: "default".to_string(),
+            columnar: true,
         }
     }
 }

@@ -26,9 +26,18 @@ pub struct Arguments {
     /// Where to serve /metrics, /health/live and /health/ready [default: 127.0.0.1:6456]
     #[arg(long, env = "MILLPOND_HTTP", value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
-    /// Kafka's bootstrap servers; not in this version
-    #[arg(long, env = "MILLPOND_KAFKA", value_name = "BOOTSTRAP")]
+    /// Kafka's bootstrap servers: topics are Kafka's then, and not in the data directory
+    #[arg(long, env = "MILLPOND_KAFKA", value_name = "HOST:PORT,…")]
     kafka: Option<String>,
+    /// A property of librdkafka, may be given again: NAME=VALUE, or NAME=@FILE for a value that is in a file
+    #[arg(long, value_name = "NAME=VALUE")]
+    kafka_property: Vec<String>,
+    /// A file of such properties, a line for each
+    #[arg(long, env = "MILLPOND_KAFKA_PROPERTIES", value_name = "FILE")]
+    kafka_properties: Option<PathBuf>,
+    /// How many brokers keep each topic that is made [default: as the brokers say]
+    #[arg(long, env = "MILLPOND_KAFKA_REPLICAS", value_name = "N")]
+    kafka_replicas: Option<u16>,
     /// Names internal topics: processes that share the work have the same one [default: default]
     #[arg(long, env = "MILLPOND_SERVICE_ID", value_name = "ID")]
     service_id: Option<String>,
@@ -68,6 +77,8 @@ struct File {
     listen: Option<SocketAddr>,
     http: Option<SocketAddr>,
     kafka: Option<String>,
+    kafka_properties: Option<PathBuf>,
+    kafka_replicas: Option<u16>,
     service_id: Option<String>,
     workers: Option<usize>,
     memory: Option<String>,
@@ -81,12 +92,29 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
     pub http: SocketAddr,
+    /// `None`: embedded mode.
+    pub kafka: Option<Kafka>,
     pub service_id: String,
     pub workers: usize,
     pub memory_bytes: usize,
     pub commit_interval: Duration,
     pub log_format: LogFormat,
     pub ready_file: Option<PathBuf>,
+}
+
+/// How to connect to Kafka.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kafka {
+    pub bootstrap: String,
+    pub replicas: Option<u16>,
+    /// May hold secrets.
+    pub properties: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kafka").field("bootstrap", &self.bootstrap).field("replicas", &self.replicas).finish_non_exhaustive()
+    }
 }
 
 /// Exit code 2.
@@ -96,8 +124,10 @@ pub enum Usage {
     File { path: PathBuf, error: std::io::Error },
     #[error("{} is not as it should be: {error}", path.display())]
     Toml { path: PathBuf, error: toml::de::Error },
-    #[error("--kafka is not in this version: leave it out, and topics are kept in --data-dir")]
-    Kafka,
+    #[error("--{0} is of no use without --kafka")]
+    WithoutKafka(&'static str),
+    #[error("{place} is not NAME=VALUE")]
+    Property { place: String },
     #[error("--{option} cannot be \"{value}\": {expected}")]
     Value { option: &'static str, value: String, expected: &'static str },
 }
@@ -108,9 +138,18 @@ impl Arguments {
             Some(path) => read(path)?,
             None => File::default(),
         };
-        if self.kafka.or(file.kafka).is_some() {
-            return Err(Usage::Kafka);
-        }
+        let properties_file = self.kafka_properties.or(file.kafka_properties);
+        let replicas = self.kafka_replicas.or(file.kafka_replicas);
+        let kafka = match self.kafka.or(file.kafka) {
+            Some(bootstrap) => {
+                let properties = kafka_properties(properties_file.as_deref(), &self.kafka_property)?;
+                Some(Kafka { bootstrap, replicas, properties })
+            }
+            None if properties_file.is_some() => return Err(Usage::WithoutKafka("kafka-properties")),
+            None if !self.kafka_property.is_empty() => return Err(Usage::WithoutKafka("kafka-property")),
+            None if replicas.is_some() => return Err(Usage::WithoutKafka("kafka-replicas")),
+            None => None,
+        };
         let service_id = self.service_id.or(file.service_id).unwrap_or_else(|| SERVICE_ID.to_string());
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if service_id.is_empty() || !service_id.chars().all(plain) {
@@ -134,6 +173,7 @@ impl Arguments {
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()),
             listen: self.listen.or(file.listen).unwrap_or_else(|| LISTEN.parse().expect("the default is an address")),
             http: self.http.or(file.http).unwrap_or_else(|| HTTP.parse().expect("the default is an address")),
+            kafka,
             service_id,
             workers,
             memory_bytes,
@@ -151,6 +191,37 @@ impl Arguments {
 fn read(path: &Path) -> Result<File, Usage> {
     let text = std::fs::read_to_string(path).map_err(|error| Usage::File { path: path.to_path_buf(), error })?;
     toml::from_str(&text).map_err(|error| Usage::Toml { path: path.to_path_buf(), error })
+}
+
+/// Those of the file, then those of the flags.
+fn kafka_properties(file: Option<&Path>, flags: &[String]) -> Result<Vec<(String, String)>, Usage> {
+    let mut properties = Vec::new();
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path).map_err(|error| Usage::File { path: path.to_path_buf(), error })?;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                properties.push(kafka_property(line, || format!("line {} of {}", number + 1, path.display()))?);
+            }
+        }
+    }
+    for (number, flag) in flags.iter().enumerate() {
+        properties.push(kafka_property(flag, || format!("--kafka-property number {}", number + 1))?);
+    }
+    Ok(properties)
+}
+
+/// `place` instead of the text in errors: it may be a secret.
+fn kafka_property(text: &str, place: impl Fn() -> String) -> Result<(String, String), Usage> {
+    let (name, value) = text.split_once('=').ok_or_else(|| Usage::Property { place: place() })?;
+    let value = match value.trim().strip_prefix('@') {
+        Some(path) => {
+            let read = std::fs::read_to_string(path).map_err(|error| Usage::File { path: path.into(), error })?;
+            read.trim_end_matches(['\r', '\n']).to_owned()
+        }
+        None => value.trim().to_owned(),
+    };
+    Ok((name.trim().to_owned(), value))
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -218,9 +289,35 @@ mod tests {
     }
 
     #[test]
+    fn kafka_properties_come_from_files_and_flags_and_are_not_printed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (secret, file) = (directory.path().join("secret"), directory.path().join("kafka.properties"));
+        std::fs::write(&secret, "hush\n").unwrap();
+        std::fs::write(&file, format!("# a comment\n\nsasl.username = mill\nsasl.password=@{}\n", secret.display())).unwrap();
+        let arguments = Arguments {
+            kafka: Some("localhost:9092".into()),
+            kafka_properties: Some(file),
+            kafka_property: vec!["client.rack=a=b".into()],
+            kafka_replicas: Some(3),
+            ..Arguments::default()
+        };
+        let kafka = arguments.resolve().unwrap().kafka.unwrap();
+        let properties: Vec<(&str, &str)> = kafka.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(properties, [("sasl.username", "mill"), ("sasl.password", "hush"), ("client.rack", "a=b")]);
+        assert!(!format!("{kafka:?}").contains("hush"));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         let wrong = |arguments: Arguments| arguments.resolve().unwrap_err().to_string();
-        assert!(wrong(Arguments { kafka: Some("localhost:9092".into()), ..Arguments::default() }).contains("not in this version"));
+        assert!(wrong(Arguments { kafka_replicas: Some(3), ..Arguments::default() }).contains("without --kafka"));
+        let kafka = |property: &str| Arguments {
+            kafka: Some("localhost:9092".into()),
+            kafka_property: vec!["client.rack=a".into(), property.into()],
+            ..Arguments::default()
+        };
+        assert_eq!(wrong(kafka("secret")), "--kafka-property number 2 is not NAME=VALUE");
+        assert!(wrong(kafka("sasl.password=@/nowhere/at/all")).contains("/nowhere/at/all"));
         assert!(wrong(Arguments { memory: Some("much".into()), ..Arguments::default() }).contains("--memory"));
         assert!(wrong(Arguments { commit_interval: Some("0ms".into()), ..Arguments::default() }).contains("--commit-interval"));
         assert!(wrong(Arguments { workers: Some(0), ..Arguments::default() }).contains("--workers"));

@@ -173,6 +173,12 @@ impl From<millpond_log::Error> for Error {
                 Error::new("42P01", error.to_string()).hint("SHOW TOPICS lists the topics there are.")
             }
             error @ millpond_log::Error::TopicExists(_) => Error::new("42P07", error.to_string()),
+            error @ millpond_log::Error::Refused { .. } => Error::new("42501", error.to_string()),
+            error @ (millpond_log::Error::Unfit { .. } | millpond_log::Error::Setting(_)) => Error::new("22023", error.to_string()),
+            error @ millpond_log::Error::Unresolved(_) => {
+                Error::new("08007", error.to_string()).hint("Look whether the rows are there before you write them again.")
+            }
+            error @ millpond_log::Error::Fenced(_) => Error::new("55000", error.to_string()),
             error @ (millpond_log::Error::Storage(_) | millpond_log::Error::Corrupt(_)) => Error::new("58030", error.to_string()),
             other => Error::internal(other),
         }

@@ -23,8 +23,12 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use millpond_executor::{Engine, Storage};
+use millpond_log::Log;
 use millpond_log_embedded::Embedded;
+use millpond_log_kafka::KafkaLog;
 use millpond_serving::{Member, Serving};
+use millpond_state_changelog::Changelogged;
+use millpond_state_rocksdb::Database;
 use pgwire::api::ConnectionManager;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +36,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Arguments, Config, LogFormat};
+use crate::config::{Arguments, Config, Kafka, LogFormat};
 use crate::interrupt::stopped;
 use crate::session::Shared;
 
@@ -86,6 +90,35 @@ fn run(config: Config) -> Result<()> {
 }
 
 fn open_storage(config: &Config) -> Result<Storage> {
+    match &config.kafka {
+        Some(kafka) => open_kafka(config, kafka),
+        None => open_embedded(config),
+    }
+}
+
+/// Topics are Kafka's; what is in the data directory can be made anew from them.
+fn open_kafka(config: &Config, kafka: &Kafka) -> Result<Storage> {
+    let options = millpond_state_rocksdb::Options {
+        memory_bytes: config.memory_bytes,
+        // What a loss of power takes, the changelogs have.
+        sync: false,
+        service_id: Some(format!("{} over Kafka", config.service_id)),
+    };
+    let database = Database::open(&config.data_dir, &options)
+        .with_context(|| format!("the data directory {} cannot be opened", config.data_dir.display()))?;
+    let options = millpond_log_kafka::Options {
+        replicas: kafka.replicas,
+        properties: kafka.properties.clone(),
+        // One for each worker, and some for statements.
+        producers: config.workers + 2,
+        ..millpond_log_kafka::Options::new(&kafka.bootstrap, &config.service_id)
+    };
+    let log: Arc<dyn Log> = Arc::new(KafkaLog::connect(options)?);
+    let state = Changelogged::open(database, Arc::clone(&log), &config.service_id).context("the state cannot be brought in")?;
+    Ok(Storage { log, state })
+}
+
+fn open_embedded(config: &Config) -> Result<Storage> {
     let options = millpond_log_embedded::Options {
         memory_bytes: config.memory_bytes,
         service_id: Some(config.service_id.clone()),
@@ -107,6 +140,7 @@ async fn serve(config: &Config, engine: Engine, metrics: PrometheusHandle) -> Re
         committed: watch_commits(&engine),
         engine,
         service_id: config.service_id.clone(),
+        columnar: config.kafka.is_none(),
         pg_catalog: pg_catalog::PgCatalog::default(),
         connections: Arc::new(ConnectionManager::new()),
         stopping: stopping.clone(),

@@ -22,6 +22,8 @@ pub struct Shared {
     pub engine: Engine,
     pub serving: Serving,
     pub service_id: String,
+    /// Topics can hold columns: not in Kafka.
+    pub columnar: bool,
     pub pg_catalog: PgCatalog,
     /// For cancel requests.
     pub connections: Arc<ConnectionManager>,
@@ -109,7 +111,7 @@ impl Session {
     }
 
     pub fn plan_settings(&self) -> PlanSettings {
-        self.settings.plan(&self.shared.service_id)
+        self.settings.plan(&self.shared.service_id, self.shared.columnar)
     }
 
     pub fn dialect(&self) -> Dialect {

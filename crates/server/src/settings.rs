@@ -158,7 +158,7 @@ impl Settings {
     }
 
     /// What a plan depends on.
-    pub fn plan(&self, service_id: &str) -> PlanSettings {
+    pub fn plan(&self, service_id: &str, columnar: bool) -> PlanSettings {
         let dialect = self.dialect();
         let reset = self.known("auto.offset.reset");
         PlanSettings {
@@ -171,6 +171,7 @@ impl Settings {
                 (reset, _) => reset == "earliest",
             },
             service_id: service_id.to_string(),
+            columnar,
         }
     }
 

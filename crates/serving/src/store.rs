@@ -55,7 +55,7 @@ impl Stored {
 impl StoreReader {
     pub fn new(source: &Source, schema: SchemaRef, moment: Arc<Moment>) -> Result<StoreReader> {
         let codec = TableCodec::new(&schema::layout(source)).map_err(external)?;
-        let store = moment.engine.storage().state.open_store(&source.table_store()).map_err(external)?;
+        let store = moment.engine.storage().state.open_store(&source.table_store(), source.partitions).map_err(external)?;
         Ok(StoreReader { source: source.clone(), schema, codec, store, moment })
     }
 
@@ -181,7 +181,7 @@ fn window_bounds(key: &[u8], windows: WindowRange) -> (Vec<u8>, Option<Vec<u8>>)
 /// The values of all `keys` of a table, for DELETE to know which there are.
 pub(crate) fn existing(source: &Source, keys: &[ArrayRef], moment: &Moment) -> Result<Vec<bool>> {
     let codec = TableCodec::new(&schema::layout(source)).map_err(external)?;
-    let store = moment.engine.storage().state.open_store(&source.table_store()).map_err(external)?;
+    let store = moment.engine.storage().state.open_store(&source.table_store(), source.partitions).map_err(external)?;
     let encoded: BinaryArray = codec.encode_keys(keys, None).map_err(external)?;
     let places = partition::partitions(&schema::format(&source.key_format), keys, source.partitions, 0).map_err(external)?;
     let found = places.iter().enumerate().map(|(row, place)| {

@@ -228,14 +228,11 @@ impl Reader {
                 if self.next >= self.end {
                     return Ok(None);
                 }
-                let fetched = self.moment.state.fetch(&self.at, self.next, STEP).map_err(external)?;
-                if fetched.is_empty() {
-                    return Ok(None);
-                }
-                self.fetched = fetched.into_iter();
+                let fetch = self.moment.state.fetch(&self.at, self.next, STEP).map_err(external)?;
+                self.next = fetch.next_offset;
+                self.fetched = fetch.entries.into_iter();
                 continue;
             };
-            self.next = fetched.next_offset;
             if let Content::Records(records) = self.decoder.decode(&fetched).map_err(external)?.content {
                 return Ok(Some(records.batch.rows));
             }

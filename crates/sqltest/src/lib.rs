@@ -5,6 +5,7 @@
 pub mod binary;
 mod connection;
 mod error;
+pub mod kafka;
 mod psql;
 mod server;
 mod slt;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 pub use connection::{Connection, connect, copy_in};
 pub use error::Error;
+pub use kafka::Kafka;
 pub use psql::{Psql, diff};
 pub use server::{Addresses, Server};
 pub use slt::{check_form, run_file};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail, ensure};
 use sqllogictest::{DefaultColumnType, Record, Runner};
 
-use crate::{Connection, Server, Variant};
+use crate::{Connection, Kafka, Server, Variant};
 
 /// So many failures of one file are shown; what comes after them is mostly their consequence.
 const FAILURES_MAX: usize = 5;
@@ -15,7 +15,12 @@ const FAILURES_MAX: usize = 5;
 /// Every record of the file against a server of its own. With `update`, what the server says becomes what the file expects.
 pub fn run_file(path: &Path, variant: Variant, update: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let server = Arc::new(Mutex::new(Server::start(&["--workers".to_string(), variant.workers.to_string()])?));
+    let kafka = if variant.kafka { Some(Kafka::acquire()?) } else { None };
+    let mut arguments = vec!["--workers".to_string(), variant.workers.to_string()];
+    if let Some(kafka) = &kafka {
+        arguments.extend(["--kafka".to_string(), kafka.bootstrap.clone()]);
+    }
+    let server = Arc::new(Mutex::new(Server::start(&arguments)?));
     let outcome = runtime.block_on(run(path, variant, update, &server));
     outcome.map_err(|error| {
         let log = server.lock().unwrap_or_else(PoisonError::into_inner).log_tail();
@@ -42,6 +47,9 @@ async fn run(path: &Path, variant: Variant, update: bool, server: &Arc<Mutex<Ser
     runner.with_column_validator(same_width);
     if variant.restart {
         runner.add_label("restart");
+    }
+    if variant.kafka {
+        runner.add_label("kafka");
     }
     if update {
         runner

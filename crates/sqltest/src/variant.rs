@@ -7,19 +7,23 @@ pub struct Variant {
     pub workers: u32,
     /// Kill the server after each FLUSH (SIGKILL) and start it again over the same data.
     pub restart: bool,
+    /// Over a real Kafka, instead of the embedded log.
+    pub kafka: bool,
 }
 
 impl Variant {
-    pub const ALL: [Variant; 4] = [
-        Variant { workers: 1, restart: false },
-        Variant { workers: 4, restart: false },
-        Variant { workers: 1, restart: true },
-        Variant { workers: 4, restart: true },
+    pub const ALL: [Variant; 5] = [
+        Variant { workers: 1, restart: false, kafka: false },
+        Variant { workers: 4, restart: false, kafka: false },
+        Variant { workers: 1, restart: true, kafka: false },
+        Variant { workers: 4, restart: true, kafka: false },
+        Variant { workers: 2, restart: true, kafka: true },
     ];
 }
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "workers={}{}", self.workers, if self.restart { ",restart" } else { "" })
+        let flag = |is_set: bool, text: &'static str| if is_set { text } else { "" };
+        write!(f, "workers={}{}{}", self.workers, flag(self.restart, ",restart"), flag(self.kafka, ",kafka"))
     }
 }

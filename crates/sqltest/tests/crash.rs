@@ -1,7 +1,7 @@
 //! `kill -9` at random moments while clients write and queries run: nothing acknowledged is lost, nothing is counted twice, and every
 //! table is what DataFusion's batch engine makes of the same rows.
 //!
-//! The seed is printed; `MILLPOND_CRASH_SEED` repeats its choices and `MILLPOND_CRASHES` (10) says how often the server is killed. Which
+//! The seed is printed; `MILLPOND_CRASH_SEED` repeats its choices and `MILLPOND_CRASHES` (10, over Kafka 5) says how often the server is killed. Which
 //! instruction a kill hits is up to the machine.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use millpond_sqltest::{Server, connect, copy_in};
+use millpond_sqltest::{Kafka, Server, connect, copy_in};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -108,17 +108,27 @@ impl Writes {
 
 #[test]
 fn kill_9_loses_nothing_and_counts_nothing_twice() -> Result<()> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let seed = number("MILLPOND_CRASH_SEED").unwrap_or_else(rand::random);
-    let crashes = number("MILLPOND_CRASHES").unwrap_or(10);
-    eprintln!("MILLPOND_CRASH_SEED={seed}");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(seed, crashes)).with_context(|| format!("MILLPOND_CRASH_SEED={seed}"))
+    crash_again_and_again(10, &[])
 }
 
-async fn run(seed: u64, crashes: u64) -> Result<()> {
+#[test]
+fn nor_over_kafka() -> Result<()> {
+    let kafka = Kafka::acquire()?;
+    crash_again_and_again(5, &["--kafka".to_owned(), kafka.bootstrap.clone()])
+}
+
+fn crash_again_and_again(crashes: u64, arguments: &[String]) -> Result<()> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seed = number("MILLPOND_CRASH_SEED").unwrap_or_else(rand::random);
+    let crashes = number("MILLPOND_CRASHES").unwrap_or(crashes);
+    eprintln!("MILLPOND_CRASH_SEED={seed}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(run(seed, crashes, arguments)).with_context(|| format!("MILLPOND_CRASH_SEED={seed}"))
+}
+
+async fn run(seed: u64, crashes: u64, arguments: &[String]) -> Result<()> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut server = Server::start(&[])?;
+    let mut server = Server::start(arguments)?;
     let client = connect(&server.addresses().pg).await?;
     client.batch_execute(SCHEMA).await?;
     let places: Vec<String> = (0..PLACES).map(|k| format!("({k}, 'place {}', '2020-01-01')", k % 7)).collect();

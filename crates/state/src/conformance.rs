@@ -1,13 +1,14 @@
 //! What every backend must do, as tests that each implementation runs.
 //!
 //! ```ignore
-//! millpond_state::state_conformance!((guard, backend, log));    // an empty backend, its log, and what they live in
+//! millpond_state::state_conformance!((guard, backend, log));           // an empty backend, its log, and what they live in
+//! millpond_state::state_moment_conformance!((guard, backend, log));    // where one database keeps both
 //! ```
 
 use std::ops::ControlFlow;
 
 use millpond_log::opaque::{Record, batch};
-use millpond_log::{Append, Entry, FetchLimit, Log, TopicConfig, TopicPartition, Transaction};
+use millpond_log::{Append, Entry, FetchLimit, Log, OffsetRange, TopicConfig, TopicPartition, Transaction};
 
 use crate::window_key::encode_suffix;
 use crate::{Backend, Error, Expiry, KeyRange, Reader, StoreId, WriteSet, Writes, prefix_end};
@@ -18,8 +19,7 @@ macro_rules! state_conformance {
     ($new:expr) => {
         $crate::state_conformance!(@each $new,
             values_are_read_in_the_order_of_the_keys, stores_and_partitions_are_apart, ranges_are_scanned_in_order, a_scan_stops_when_told,
-            a_commit_is_atomic_with_the_log, a_refused_commit_changes_nothing, a_snapshot_stays_as_it_is, readers_see_commits_whole,
-            expired_rows_are_hidden, a_horizon_moves_with_a_commit, a_dropped_store_is_empty, ids_are_stable);
+            a_commit_is_atomic_with_the_log, a_refused_commit_changes_nothing, a_snapshot_stays_as_it_is, expired_rows_are_hidden, a_horizon_moves_with_a_commit, a_dropped_store_is_empty, ids_are_stable);
     };
     (@each $new:expr, $($case:ident),* $(,)?) => {
         $(#[test]
@@ -30,8 +30,16 @@ macro_rules! state_conformance {
     };
 }
 
+/// The same for the rules of backends whose log and stores have moments in common.
+#[macro_export]
+macro_rules! state_moment_conformance {
+    ($new:expr) => {
+        $crate::state_conformance!(@each $new, a_snapshot_has_the_log_of_its_moment, readers_see_commits_whole);
+    };
+}
+
 pub fn values_are_read_in_the_order_of_the_keys(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s").unwrap();
+    let store = backend.open_store("s", 4).unwrap();
     put(backend, store, 0, &[(b"a", Some(b"1")), (b"b", Some(b"")), (b"", Some(b"empty")), (b"c", Some(b"3"))]);
     put(backend, store, 0, &[(b"c", None), (b"a", Some(b"2"))]);
     let values = backend.get_many(store, 0, &[b"c", b"b", b"x", b"a", b"", b"a"]).unwrap();
@@ -41,7 +49,7 @@ pub fn values_are_read_in_the_order_of_the_keys(backend: &dyn Backend, _log: &dy
 }
 
 pub fn stores_and_partitions_are_apart(backend: &dyn Backend, _log: &dyn Log) {
-    let (one, two) = (backend.open_store("one").unwrap(), backend.open_store("two").unwrap());
+    let (one, two) = (backend.open_store("one", 4).unwrap(), backend.open_store("two", 4).unwrap());
     put(backend, one, 0, &[(b"k", Some(b"one/0"))]);
     put(backend, one, 1, &[(b"k", Some(b"one/1"))]);
     put(backend, two, 0, &[(b"k", Some(b"two/0"))]);
@@ -52,10 +60,10 @@ pub fn stores_and_partitions_are_apart(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn ranges_are_scanned_in_order(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s").unwrap();
+    let store = backend.open_store("s", 4).unwrap();
     let keys: [&[u8]; 6] = [b"", b"a", b"a\x00", b"ab", b"b", b"\xff\xff"];
     for key in keys.iter().rev() {
-        put(backend, store, u32::MAX, &[(key, Some(b"v"))]);
+        put(backend, store, 3, &[(key, Some(b"v"))]);
     }
     let scanned = |start: &[u8], end: Option<&[u8]>| {
         let mut found = Vec::new();
@@ -63,7 +71,7 @@ pub fn ranges_are_scanned_in_order(backend: &dyn Backend, _log: &dyn Log) {
             found.push(key.to_vec());
             ControlFlow::Continue(())
         };
-        backend.scan(store, u32::MAX, KeyRange { start, end }, &mut visit).unwrap();
+        backend.scan(store, 3, KeyRange { start, end }, &mut visit).unwrap();
         found
     };
     assert_eq!(scanned(b"", None), keys);
@@ -74,7 +82,7 @@ pub fn ranges_are_scanned_in_order(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn a_scan_stops_when_told(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s").unwrap();
+    let store = backend.open_store("s", 4).unwrap();
     put(backend, store, 0, &[(b"a", Some(b"1")), (b"b", Some(b"2")), (b"c", Some(b"3"))]);
     let mut seen = 0;
     let mut visit = |_: &[u8], _: &[u8]| {
@@ -87,7 +95,7 @@ pub fn a_scan_stops_when_told(backend: &dyn Backend, _log: &dyn Log) {
 
 pub fn a_commit_is_atomic_with_the_log(backend: &dyn Backend, log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    let store = backend.open_store("s").unwrap();
+    let store = backend.open_store("s", 4).unwrap();
     let appended = backend.commit(append("t", 1), set(store, 0, &[(b"k", Some(b"1"))])).unwrap();
     assert_eq!((appended[0].base_offset, appended[0].rows), (0, 1));
     assert_eq!(log.offsets(&at("t")).unwrap().end, 1);
@@ -98,7 +106,7 @@ pub fn a_commit_is_atomic_with_the_log(backend: &dyn Backend, log: &dyn Log) {
 
 pub fn a_refused_commit_changes_nothing(backend: &dyn Backend, log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    let store = backend.open_store("s").unwrap();
+    let store = backend.open_store("s", 4).unwrap();
     let mut transaction = append("t", 1);
     transaction.appends.append(&mut append("unknown", 1).appends);
     let refused = backend.commit(transaction, set(store, 0, &[(b"k", Some(b"1"))]));
@@ -109,27 +117,38 @@ pub fn a_refused_commit_changes_nothing(backend: &dyn Backend, log: &dyn Log) {
 
 pub fn a_snapshot_stays_as_it_is(backend: &dyn Backend, log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    let store = backend.open_store("s").unwrap();
+    let store = backend.open_store("s", 4).unwrap();
     backend.commit(append("t", 2), set(store, 0, &[(b"a", Some(b"1")), (b"b", Some(b"1"))])).unwrap();
     let snapshot = backend.snapshot().unwrap();
+    let OffsetRange { start, end } = snapshot.offsets(&at("t")).unwrap();
     backend.commit(append("t", 3), set(store, 0, &[(b"a", Some(b"2")), (b"b", None), (b"c", Some(b"2"))])).unwrap();
     assert_eq!(snapshot.get_many(store, 0, &[b"a", b"b", b"c"]).unwrap(), [Some(b"1".to_vec()), Some(b"1".to_vec()), None]);
     let text = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     assert_eq!(rows(&*snapshot, store, 0, KeyRange::ALL), [text("a", "1"), text("b", "1")]);
     assert_eq!(rows(backend, store, 0, KeyRange::ALL), [text("a", "2"), text("c", "2")]);
-    assert_eq!(snapshot.offsets(&at("t")).unwrap().end, 2);
-    let fetched = snapshot.fetch(&at("t"), 0, FetchLimit::NONE).unwrap();
-    assert_eq!(fetched.iter().map(|fetched| fetched.entry.rows()).sum::<usize>(), 2);
-    assert!(snapshot.fetch(&at("t"), 2, FetchLimit::NONE).unwrap().is_empty());
-    assert!(snapshot.fetch(&at("t"), 3, FetchLimit::NONE).is_err(), "beyond the snapshot's end");
+    assert_eq!(snapshot.offsets(&at("t")).unwrap(), OffsetRange { start, end });
+    let fetch = snapshot.fetch(&at("t"), start, FetchLimit::NONE).unwrap();
+    assert_eq!((fetch.entries.iter().map(|fetched| fetched.entry.rows()).sum::<usize>(), fetch.next_offset), (2, end));
+    assert!(snapshot.fetch(&at("t"), end, FetchLimit::NONE).unwrap().entries.is_empty());
+    assert!(snapshot.fetch(&at("t"), end + 1, FetchLimit::NONE).is_err(), "beyond the snapshot's end");
     backend.drop_store("s").unwrap();
     assert_eq!(rows(&*snapshot, store, 0, KeyRange::ALL), [text("a", "1"), text("b", "1")]);
+}
+
+pub fn a_snapshot_has_the_log_of_its_moment(backend: &dyn Backend, log: &dyn Log) {
+    log.create_topic("t", &TopicConfig::keep(1)).unwrap();
+    backend.commit(append("t", 2), WriteSet::default()).unwrap();
+    let snapshot = backend.snapshot().unwrap();
+    backend.commit(append("t", 3), WriteSet::default()).unwrap();
+    assert_eq!(snapshot.offsets(&at("t")).unwrap().end, 2);
+    let fetch = snapshot.fetch(&at("t"), 0, FetchLimit::NONE).unwrap();
+    assert_eq!(fetch.entries.iter().map(|fetched| fetched.entry.rows()).sum::<usize>(), 2);
 }
 
 pub fn readers_see_commits_whole(backend: &dyn Backend, log: &dyn Log) {
     const COMMITS: u64 = 200;
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    let store = backend.open_store("s").unwrap();
+    let store = backend.open_store("s", 4).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in 1..=COMMITS {
@@ -152,7 +171,7 @@ pub fn readers_see_commits_whole(backend: &dyn Backend, log: &dyn Log) {
 }
 
 pub fn expired_rows_are_hidden(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s").unwrap();
+    let store = backend.open_store("s", 4).unwrap();
     let keys: Vec<Vec<u8>> = [10, 20, 30].map(|end| [&b"g"[..], &encode_suffix(end, end - 10)].concat()).into();
     for partition in 0..2 {
         let rows: Vec<(&[u8], Option<&[u8]>)> = keys.iter().map(|key| (&key[..], Some(&b"v"[..]))).collect();
@@ -180,7 +199,7 @@ pub fn expired_rows_are_hidden(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn a_horizon_moves_with_a_commit(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s").unwrap();
+    let store = backend.open_store("s", 4).unwrap();
     assert_eq!(backend.expiry(store, 4), None);
     let expiries = vec![(store, 4, Expiry { expired_before_ms: 7 })];
     backend.commit(Transaction::default(), WriteSet { writes: Vec::new(), expiries }).unwrap();
@@ -189,14 +208,14 @@ pub fn a_horizon_moves_with_a_commit(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn a_dropped_store_is_empty(backend: &dyn Backend, _log: &dyn Log) {
-    let (gone, kept) = (backend.open_store("gone").unwrap(), backend.open_store("kept").unwrap());
+    let (gone, kept) = (backend.open_store("gone", 4).unwrap(), backend.open_store("kept", 4).unwrap());
     for store in [gone, kept] {
         put(backend, store, 0, &[(b"k", Some(b"v"))]);
     }
     backend.drop_store("gone").unwrap();
     backend.drop_store("never was").unwrap();
     assert!(rows(backend, gone, 0, KeyRange::ALL).is_empty());
-    let again = backend.open_store("gone").unwrap();
+    let again = backend.open_store("gone", 4).unwrap();
     assert!(rows(backend, again, 0, KeyRange::ALL).is_empty());
     put(backend, again, 0, &[(b"k", Some(b"new"))]);
     assert_eq!(rows(backend, again, 0, KeyRange::ALL).len(), 1);
@@ -204,9 +223,9 @@ pub fn a_dropped_store_is_empty(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn ids_are_stable(backend: &dyn Backend, _log: &dyn Log) {
-    let (a, b) = (backend.open_store("a").unwrap(), backend.open_store("b").unwrap());
+    let (a, b) = (backend.open_store("a", 4).unwrap(), backend.open_store("b", 4).unwrap());
     assert_ne!(a, b);
-    assert_eq!((backend.open_store("a").unwrap(), backend.open_store("b").unwrap()), (a, b));
+    assert_eq!((backend.open_store("a", 4).unwrap(), backend.open_store("b", 4).unwrap()), (a, b));
     assert_eq!(backend.stores().unwrap(), [("a".to_owned(), a), ("b".to_owned(), b)]);
 }
 

@@ -16,7 +16,7 @@ mod writes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use millpond_log::{Appended, FetchLimit, Fetched, OffsetRange, TopicPartition, Transaction};
+use millpond_log::{Appended, Fetch, FetchLimit, OffsetRange, TopicPartition, Transaction};
 
 pub use error::{Error, Result};
 pub use memory::MemoryBackend;
@@ -67,11 +67,12 @@ pub trait Reader: Send + Sync {
     fn scan(&self, store: StoreId, partition: u32, range: KeyRange<'_>, visit: Visit<'_>) -> Result<()>;
 }
 
-/// Committed state at one moment, and the log's committed records at the same moment.
+/// Committed state at one moment, and the log's committed records: at the same moment where one database keeps both, else as of when a
+/// partition is first asked for.
 pub trait Snapshot: Reader {
     fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange>;
 
-    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>>;
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch>;
 }
 
 /// When rows of a windowed store may be forgotten. Keys of windowed stores end in 16 bytes: the window's end, then
@@ -84,8 +85,11 @@ pub struct Expiry {
 
 /// Committed state. One per process.
 pub trait Backend: Reader {
-    /// The store's id, the same for the same name ever after.
-    fn open_store(&self, name: &str) -> Result<StoreId>;
+    /// The store's id, the same for the same name ever after. It has the partitions `0..partitions`.
+    fn open_store(&self, name: &str, partitions: u32) -> Result<StoreId>;
+
+    /// For whoever is going to commit to the partition, while nobody else does: brings in what was committed to it and is not here.
+    fn take_over(&self, store: StoreId, partition: u32) -> Result<()>;
 
     /// Forgets the store and its rows.
     fn drop_store(&self, name: &str) -> Result<()>;

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use millpond_log::memory::Topics;
-use millpond_log::{Appended, FetchLimit, Fetched, Log, MemoryLog, OffsetRange, TopicPartition, Transaction};
+use millpond_log::{Appended, Fetch, FetchLimit, Log, MemoryLog, OffsetRange, TopicPartition, Transaction};
 use parking_lot::RwLock;
 
 use crate::{Backend, Expiry, KeyRange, Reader, Result, Snapshot, StoreId, Visit, WriteSet, window_key};
@@ -97,7 +97,7 @@ impl Reader for MemoryBackend {
 }
 
 impl Backend for MemoryBackend {
-    fn open_store(&self, name: &str) -> Result<StoreId> {
+    fn open_store(&self, name: &str, _partitions: u32) -> Result<StoreId> {
         let mut stores = self.stores.write();
         if let Some(id) = stores.ids.get(name) {
             return Ok(*id);
@@ -106,6 +106,10 @@ impl Backend for MemoryBackend {
         let id = StoreId(stores.next_id);
         stores.ids.insert(name.to_owned(), id);
         Ok(id)
+    }
+
+    fn take_over(&self, _store: StoreId, _partition: u32) -> Result<()> {
+        Ok(())
     }
 
     fn drop_store(&self, name: &str) -> Result<()> {
@@ -167,7 +171,7 @@ impl Snapshot for Moment {
         Ok(self.topics.offsets(partition)?)
     }
 
-    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Vec<Fetched>> {
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch> {
         Ok(self.topics.fetch(partition, from, limit)?)
     }
 }
@@ -176,9 +180,12 @@ impl Snapshot for Moment {
 mod tests {
     use super::*;
 
-    crate::state_conformance!({
+    fn new() -> ((), Arc<MemoryBackend>, Arc<dyn Log>) {
         let backend = Arc::new(MemoryBackend::new());
         let log = backend.log();
         ((), backend, log)
-    });
+    }
+
+    crate::state_conformance!(new());
+    crate::state_moment_conformance!(new());
 }

@@ -274,7 +274,7 @@ mod tests {
         #[test]
         fn reads_as_one_map(steps in proptest::collection::vec(step(), 0..80), cache_bytes in prop_oneof![Just(0), Just(600), Just(1 << 20)]) {
             let backend = Arc::new(MemoryBackend::new());
-            let store = backend.open_store("s").unwrap();
+            let store = backend.open_store("s", 1).unwrap();
             let mut overlay = Overlay::new(store, 3, backend.clone()).with_cache_bytes(cache_bytes);
             let mut model = BTreeMap::new();
             for step in steps {
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn expired_rows_are_hidden_and_not_written() {
         let backend = Arc::new(MemoryBackend::new());
-        let store = backend.open_store("s").unwrap();
+        let store = backend.open_store("s", 1).unwrap();
         let mut overlay = Overlay::new(store, 0, backend.clone());
         let key = |end| [&b"g"[..], &encode_suffix(end, end - 10)].concat();
         overlay.put(&key(10), b"1");

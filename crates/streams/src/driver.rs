@@ -171,7 +171,7 @@ impl Driver {
                 None => self.log.offsets(&source)?.start,
             };
             let limit = FetchLimit { rows_max: self.pace.rows_max, bytes_max: usize::MAX };
-            let fetched = self.log.fetch(&source, from, limit)?;
+            let fetched = self.log.fetch(&source, from, limit)?.entries;
             if fetched.is_empty() {
                 running.task.set_end(input, self.now_ms)?;
             }
@@ -226,7 +226,7 @@ impl Driver {
         for partition in 0..self.log.topic(topic)?.config.partitions {
             let source = TopicPartition { topic: topic.into(), partition };
             let limit = FetchLimit { rows_max: usize::MAX, bytes_max: usize::MAX };
-            let fetched = self.log.fetch(&source, self.log.offsets(&source)?.start, limit)?;
+            let fetched = self.log.fetch(&source, self.log.offsets(&source)?.start, limit)?.entries;
             partitions.push(fetched.into_iter().map(|fetched| fetched.entry).collect());
         }
         Ok(partitions)
@@ -257,9 +257,10 @@ impl Driver {
     pub fn table(&self, store: &str) -> Result<RecordBatch> {
         let sink = self.sink(store)?;
         let codec = TableCodec::new(&sink.layout)?;
-        let id = self.backend.open_store(store)?;
+        let partitions = sink.partitions.max(self.topology.sub_topologies.iter().map(|sub| sub.partitions).max().unwrap_or(0));
+        let id = self.backend.open_store(store, partitions)?;
         let mut rows = Vec::new();
-        for partition in 0..sink.partitions.max(self.topology.sub_topologies.iter().map(|sub| sub.partitions).max().unwrap_or(0)) {
+        for partition in 0..partitions {
             self.backend.scan(id, partition, KeyRange::ALL, &mut |key, value| {
                 rows.push((key.to_vec(), value.to_vec()));
                 ControlFlow::Continue(())

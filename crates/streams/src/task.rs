@@ -140,6 +140,11 @@ impl Task {
         self.run(now_ms)
     }
 
+    /// What a fetch of `input` brought goes up to `offset`, with offsets behind its last row that no reader sees a row at.
+    pub fn pass(&mut self, input: usize, offset: u64) {
+        self.inputs[input].pass(offset);
+    }
+
     /// `input` is caught up and has been silent for its `idle_timeout`, or is not any more. Rows wake it, too.
     pub fn set_idle(&mut self, input: usize, idle: bool) {
         if self.inputs[input].repartition {

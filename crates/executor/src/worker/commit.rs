@@ -146,22 +146,18 @@ impl Worker {
         }
     }
 
-    /// A topic that is not there is the fault of those that write to it, and the others go on from the last commit; any other error may
+    /// A topic that is not there, or does not take what is written, is the fault of those that write to it, and the others go on from the last commit; any other error may
     /// be over by and by: all wait.
     fn after_failed_commit(&mut self, parts: &[Part], written: &[BTreeSet<Arc<str>>], error: &crate::Error) -> Vec<Failure> {
-        use millpond_log::Error as Log;
-        let missing = match error {
-            crate::Error::Log(Log::UnknownTopic(topic) | Log::UnknownPartition { topic, .. })
-            | crate::Error::State(millpond_state::Error::Log(Log::UnknownTopic(topic) | Log::UnknownPartition { topic, .. })) => {
-                Some(topic)
-            }
+        let at_fault = match error {
+            crate::Error::Log(error) | crate::Error::State(millpond_state::Error::Log(error)) => error.topic(),
             _ => None,
         };
         let mut failures: Vec<Failure> = Vec::new();
         let mut innocent: Vec<(Arc<RunningQuery>, u64)> = Vec::new();
         for (part, written) in parts.iter().zip(written) {
             let task = &self.tasks[part.task];
-            if missing.is_none_or(|topic| written.contains(topic.as_str())) {
+            if at_fault.is_none_or(|topic| written.contains(topic)) {
                 failures.push(failure(task, format!("the commit failed: {error}")));
             } else if !innocent.iter().any(|(query, _)| Arc::ptr_eq(query, &task.query)) {
                 innocent.push((Arc::clone(&task.query), task.generation));

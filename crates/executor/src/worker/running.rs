@@ -77,7 +77,10 @@ impl RunningTask {
         let stores = Stores { backend: Arc::clone(&plan.storage.state), subscriber, decodings: decodings.clone() };
         let task = guarded(|| Task::build(&plan.topology.query, sub, progress.partition, &stores))?;
         let before = match plan.counters {
-            Some(store) => guarded(|| counters::read(&*plan.storage.state, store, sub.id, progress.partition))?,
+            Some(store) => guarded(|| {
+                plan.storage.state.take_over(store, progress.partition)?;
+                counters::read(&*plan.storage.state, store, sub.id, progress.partition)
+            })?,
             None => Counters::default(),
         };
         let (query, progress) = (Arc::clone(query), Arc::clone(progress));
@@ -214,18 +217,30 @@ impl RunningTask {
             return Ok(None);
         }
         match slots.fetch(cursor.slot, cursor.next) {
-            Ok(entries) => {
-                if let Some(last) = entries.last() {
-                    cursor.next = last.next_offset;
-                    cursor.buffered.extend(entries.iter().cloned());
+            Ok(fetch) => {
+                let passed = fetch.entries.is_empty() && fetch.next_offset > cursor.next;
+                cursor.next = fetch.next_offset;
+                cursor.buffered.extend(fetch.entries.iter().cloned());
+                let first = cursor.buffered.pop_front();
+                if passed {
+                    self.pass(runtime, input, fetch.next_offset);
                 }
-                Ok(cursor.buffered.pop_front())
+                Ok(first)
             }
             Err(millpond_log::Error::OffsetOutOfRange { start, offset, .. }) if offset < start => {
                 self.skip(runtime, input, start, slots);
                 Ok(None)
             }
             Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The log has come further without a record to see, in a transaction's end for one. That alone is not worth a commit.
+    fn pass(&mut self, runtime: &Runtime, input: usize, next: u64) {
+        self.task.pass(input, next);
+        if !self.is_dirty() {
+            self.progress.passed(&self.positions());
+            runtime.changed.raise();
         }
     }
 
@@ -296,7 +311,7 @@ impl RunningTask {
         }
         let ahead = |cursor: &Cursor| {
             let buffered: usize = cursor.buffered.iter().map(|fetched| fetched.entry.rows()).sum();
-            slots.end(cursor.slot).saturating_sub(cursor.next) + buffered as u64
+            slots.records_between(cursor.slot, cursor.next, slots.end(cursor.slot)) + buffered as u64
         };
         self.set_behind(self.cursors.iter().map(ahead).sum::<u64>() > BEHIND_ROWS);
         self.query.behind.load(Ordering::Relaxed) > 0
@@ -322,7 +337,7 @@ impl RunningTask {
     /// Forgets what this task alone reads and has committed.
     pub fn trim(&mut self, positions: &[u64], slots: &Slots) {
         for (cursor, position) in self.cursors.iter_mut().zip(positions) {
-            if cursor.repartition && position.saturating_sub(cursor.trimmed) >= TRIM_RECORDS {
+            if cursor.repartition && slots.records_between(cursor.slot, cursor.trimmed, *position) >= TRIM_RECORDS {
                 cursor.trimmed = *position;
                 let partition = slots.partition(cursor.slot);
                 if let Err(error) = slots.log(cursor.slot).trim(partition, *position) {

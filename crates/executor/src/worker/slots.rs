@@ -25,6 +25,14 @@ pub(crate) struct Slots {
 
 type LogId = usize;
 
+/// What a fetch brought, for all that stand where it began.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub entries: Arc<[Fetched]>,
+    /// Where to read on.
+    pub next_offset: u64,
+}
+
 #[derive(Debug)]
 struct Slot {
     log: Arc<dyn Log>,
@@ -32,7 +40,7 @@ struct Slot {
     readers: usize,
     end: u64,
     /// By the offset they began at.
-    fetches: Vec<(u64, Arc<[Fetched]>)>,
+    fetches: Vec<(u64, Shared)>,
 }
 
 fn log_id(log: &Arc<dyn Log>) -> LogId {
@@ -84,6 +92,10 @@ impl Slots {
         &self.slots[id.0].as_ref().expect("a slot is there as long as it has readers").log
     }
 
+    pub fn records_between(&self, id: SlotId, from: u64, to: u64) -> u64 {
+        self.log(id).records_between(self.partition(id), from, to)
+    }
+
     /// Looks at the end of one partition.
     pub fn refresh(&mut self, id: SlotId) -> Result<()> {
         let slot = self.slot_mut(id);
@@ -94,23 +106,29 @@ impl Slots {
     /// Looks at the end of every partition. One that cannot be looked at stays as it is: its readers will meet the error.
     pub fn refresh_all(&mut self) {
         for slot in self.slots.iter_mut().flatten() {
-            if let Ok(range) = slot.log.offsets(&slot.partition) {
-                slot.end = range.end;
+            if let Ok(end) = slot.log.known_end(&slot.partition) {
+                slot.end = end;
             }
         }
     }
 
-    pub fn fetch(&mut self, id: SlotId, from: u64) -> Result<Arc<[Fetched]>> {
+    pub fn fetch(&mut self, id: SlotId, from: u64) -> Result<Shared> {
         let slot = self.slot_mut(id);
-        if let Some((_, entries)) = slot.fetches.iter().find(|(begin, _)| *begin == from) {
-            return Ok(Arc::clone(entries));
+        if let Some((_, fetch)) = slot.fetches.iter().find(|(begin, _)| *begin == from) {
+            return Ok(fetch.clone());
         }
-        let entries: Arc<[Fetched]> = coalesce(slot.log.fetch(&slot.partition, from, FETCH)?).into();
+        let fetch = slot.log.fetch(&slot.partition, from, FETCH)?;
+        let (mut entries, next_offset) = (coalesce(fetch.entries), fetch.next_offset);
+        // What no reader sees goes with the entry before it.
+        if let Some(last) = entries.last_mut() {
+            last.next_offset = next_offset;
+        }
+        let fetch = Shared { entries: entries.into(), next_offset };
         if slot.readers > 1 {
-            slot.fetches.push((from, Arc::clone(&entries)));
+            slot.fetches.push((from, fetch.clone()));
             self.fetched.push(id.0);
         }
-        Ok(entries)
+        Ok(fetch)
     }
 
     /// What was fetched need not be held any more.
@@ -146,7 +164,7 @@ mod tests {
         log.append(Transaction { appends: vec![Append { target: target.clone(), entry }] }).unwrap();
         slots.refresh_all();
         assert_eq!(slots.end(a), 1);
-        assert!(Arc::ptr_eq(&slots.fetch(a, 0).unwrap(), &slots.fetch(b, 0).unwrap()));
+        assert!(Arc::ptr_eq(&slots.fetch(a, 0).unwrap().entries, &slots.fetch(b, 0).unwrap().entries));
         slots.forget_fetched();
         slots.release(a);
         slots.release(b);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use millpond_log::{Appended, Cleaned, FetchLimit, Fetched, Log, OffsetRange, TopicConfig, TopicInfo, TopicPartition, Transaction};
+use millpond_log::{Appended, Cleaned, Fetch, FetchLimit, Log, OffsetRange, TopicConfig, TopicInfo, TopicPartition, Transaction};
 use millpond_state::{Backend, Expiry, KeyRange, Reader, Snapshot, StoreId, WriteSet};
 
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Log for FaultyLog {
         self.inner.append(transaction)
     }
 
-    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> millpond_log::Result<Vec<Fetched>> {
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> millpond_log::Result<Fetch> {
         self.inner.fetch(partition, from, limit)
     }
 
@@ -114,8 +114,12 @@ impl Reader for FaultyState {
 }
 
 impl Backend for FaultyState {
-    fn open_store(&self, name: &str) -> millpond_state::Result<StoreId> {
-        self.inner.open_store(name)
+    fn open_store(&self, name: &str, partitions: u32) -> millpond_state::Result<StoreId> {
+        self.inner.open_store(name, partitions)
+    }
+
+    fn take_over(&self, store: StoreId, partition: u32) -> millpond_state::Result<()> {
+        self.inner.take_over(store, partition)
     }
 
     fn drop_store(&self, name: &str) -> millpond_state::Result<()> {

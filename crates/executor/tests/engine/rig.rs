@@ -165,7 +165,7 @@ impl Rig {
         for partition in 0..partitions {
             let partition = TopicPartition::new(topic, partition);
             let range = self.storage.log.offsets(&partition).unwrap();
-            for fetched in self.storage.log.fetch(&partition, range.start, FetchLimit::NONE).unwrap() {
+            for fetched in self.storage.log.fetch(&partition, range.start, FetchLimit::NONE).unwrap().entries {
                 match &fetched.entry.payload {
                     Payload::Columns(rows) => batches.push(rows.clone()),
                     other => panic!("{topic} has {other:?}"),

@@ -14,7 +14,7 @@ fn ends(log: &Arc<dyn Log>, topic: &str, partitions: u32) -> Vec<u64> {
 }
 
 fn rows_of(state: &Arc<dyn Backend>, store: &str, partitions: u32) -> usize {
-    let store = state.open_store(store).unwrap();
+    let store = state.open_store(store, partitions).unwrap();
     let mut rows = 0;
     for partition in 0..partitions {
         let mut count = |_: &[u8], _: &[u8]| {

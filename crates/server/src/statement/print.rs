@@ -51,9 +51,10 @@ impl Reader {
             self.committed.mark_unchanged();
             let mut rows = Vec::new();
             for (at, next) in &mut self.positions {
-                for fetched in self.log.fetch(at, *next, STEP)? {
-                    *next = fetched.next_offset;
-                    print_entry(at.partition, &fetched, &mut rows)?;
+                let fetch = self.log.fetch(at, *next, STEP)?;
+                *next = fetch.next_offset;
+                for fetched in &fetch.entries {
+                    print_entry(at.partition, fetched, &mut rows)?;
                 }
             }
             if rows.is_empty() {

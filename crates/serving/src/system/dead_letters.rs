@@ -40,10 +40,9 @@ fn letters(sources: &Sources) -> Result<Vec<Letter>> {
     let mut next = range.start.max(range.end.saturating_sub(LETTERS_MAX));
     let mut letters = Vec::new();
     while next < range.end {
-        let fetched = sources.moment.state.fetch(&at, next, FetchLimit { rows_max: 1_024, bytes_max: 4 << 20 }).map_err(external)?;
-        let Some(last) = fetched.last() else { break };
-        next = last.next_offset;
-        for entry in &fetched {
+        let fetch = sources.moment.state.fetch(&at, next, FetchLimit { rows_max: 1_024, bytes_max: 4 << 20 }).map_err(external)?;
+        next = fetch.next_offset;
+        for entry in &fetch.entries {
             let Payload::Opaque(rows) = &entry.entry.payload else { continue };
             let records = Records::of(rows).map_err(external)?;
             for row in 0..rows.num_rows() {

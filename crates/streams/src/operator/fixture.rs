@@ -113,7 +113,7 @@ pub(crate) fn backend() -> Arc<dyn Backend> {
 }
 
 pub(crate) fn store(backend: &Arc<dyn Backend>) -> StoreHandle {
-    StoreHandle::open(backend, "store", 0).unwrap()
+    StoreHandle::open(backend, "store", 0, 1).unwrap()
 }
 
 /// An operator that runs, and what it has given.

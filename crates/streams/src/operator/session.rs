@@ -9,7 +9,8 @@
 //! at the flush, so that rows are accumulated a batch at a time whatever merges.
 //!
 //! SES-1  a row within the gap (inclusive) of a session belongs to it, and sessions that share a row are one.
-//! SES-2  a row is late when the session it would belong to ends before `stream time - gap - grace`; it changes nothing then.
+//! SES-2  a session that ends before `stream time - gap - grace`, as a row sees it, is over: the row does not join it, not even one that
+//!        joins younger sessions, too. A row is late when the session it would belong to is over; it changes nothing then.
 //! SES-3  each session that was given before and is changed is taken back under its old bounds, before what takes its place.
 
 mod sessions;
@@ -205,16 +206,16 @@ impl SessionAggregate {
         let held = &mut self.held;
         for (row, key) in of_row.iter().enumerate() {
             let (time, stream_time) = (batch.timestamps.value(row), batch.stream_times.value(row));
-            let is_over = |end: i64| end < stream_time.saturating_sub(reach);
-            let is_late = |end: i64| is_over(end) || end <= closed_end;
-            match held.sessions[*key].place(time, stream_time, self.gap_ms, held.pieces as u32, is_late) {
+            let over_before = stream_time.saturating_sub(reach);
+            let open_from = over_before.max(closed_end.saturating_add(1));
+            match held.sessions[*key].place(time, stream_time, self.gap_ms, held.pieces as u32, open_from) {
                 Ok(piece) => {
                     held.pieces = held.pieces.max(piece as usize + 1);
                     held.earliest_end = held.earliest_end.min(time);
                     rows.push(row as u32);
                     pieces.push(piece as usize);
                 }
-                Err((start, end)) => late(LateRow { row, start, closed: !is_over(end) }),
+                Err((start, end)) => late(LateRow { row, start, closed: end >= over_before }),
             }
         }
         if rows.is_empty() {
@@ -285,7 +286,7 @@ impl SessionAggregate {
         Ok(())
     }
 
-    /// `EMIT FINAL`: gives the sessions that end at or before `end`. They stay until they expire, because a row may still join one.
+    /// `EMIT FINAL`: gives the sessions that end at or before `end`. They stay until they expire.
     fn close(&mut self, end: i64, stream_time: i64, context: &mut Context<'_>) -> Result<()> {
         let keys = self.store.close_until(end)?;
         for keys in keys.chunks(HELD_GROUPS_MAX) {

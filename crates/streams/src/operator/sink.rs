@@ -80,7 +80,7 @@ impl Sink {
         }
         let native = layout.value_format == Format::Native;
         let table = match &spec.table_store {
-            Some(store) => Some(Table::new(spec, StoreHandle::open(backend, store, partition)?, restored_ms)?),
+            Some(store) => Some(Table::new(spec, StoreHandle::open(backend, store, partition, spec.partitions)?, restored_ms)?),
             None => None,
         };
         let pattern = match &spec.timestamp {

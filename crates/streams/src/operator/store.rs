@@ -15,8 +15,11 @@ pub struct StoreHandle {
 }
 
 impl StoreHandle {
-    pub fn open(backend: &Arc<dyn Backend>, name: &str, partition: u32) -> Result<StoreHandle> {
-        Ok(StoreHandle { id: backend.open_store(name)?, partition, backend: backend.clone() })
+    /// `partition` of the store's `partitions`, to be written by the caller alone.
+    pub fn open(backend: &Arc<dyn Backend>, name: &str, partition: u32, partitions: u32) -> Result<StoreHandle> {
+        let id = backend.open_store(name, partitions)?;
+        backend.take_over(id, partition)?;
+        Ok(StoreHandle { id, partition, backend: backend.clone() })
     }
 
     /// Nothing changed yet, over what is committed.

@@ -47,7 +47,7 @@ impl Task {
             return Err(Error::Topology(format!("there is no task {id}: its sub-topology has {} partitions", sub_topology.partitions)));
         }
         let positions = format!("{query}/{}/positions", sub_topology.id);
-        let positions = Positions::new(StoreHandle::open(&stores.backend, &positions, partition)?);
+        let positions = Positions::new(StoreHandle::open(&stores.backend, &positions, partition, sub_topology.partitions)?);
         let (clock, restored) = positions.clock()?;
         let mut builder = Builder { query, sub_topology, partition, stores, positions, restored, inputs: Vec::new() };
         let mut steps = Vec::with_capacity(sub_topology.nodes.len());
@@ -182,7 +182,8 @@ impl Builder<'_> {
 
     /// The node's own store.
     fn open(&self, node: &Node) -> Result<StoreHandle> {
-        StoreHandle::open(&self.stores.backend, &format!("{}/{}", self.query, node.id), self.partition)
+        let partitions = self.sub_topology.partitions;
+        StoreHandle::open(&self.stores.backend, &format!("{}/{}", self.query, node.id), self.partition, partitions)
     }
 
     fn schema(&self, node: &Node, port: usize) -> &SchemaRef {

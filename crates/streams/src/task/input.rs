@@ -93,6 +93,15 @@ impl Queue {
         self.fetch_offset = Some(offset);
     }
 
+    /// There is no row before `offset` but those that wait.
+    pub(super) fn pass(&mut self, offset: u64) {
+        self.fetch_offset = Some(offset);
+        match self.waiting.back_mut() {
+            Some(last) => last.arrival.next_offset = offset,
+            None => self.position = Some(offset),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_store_of_other_columns_is_refused() {
         let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
-        let positions = || Positions::new(StoreHandle::open(&backend, "positions", 0).unwrap());
+        let positions = || Positions::new(StoreHandle::open(&backend, "positions", 0, 1).unwrap());
         let mut first = positions();
         first.check_layout("node", "Utf8;Int64".into()).unwrap();
         let mut writes = first.writes();

@@ -1,0 +1,142 @@
+//! The [`Log`] that the engine sees.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millpond_log::{
+    Append, Appended, Cleaned, Error, Fetch, FetchLimit, Log, OffsetRange, Result, TopicConfig, TopicInfo, TopicPartition, Transaction,
+};
+
+use crate::cluster::Cluster;
+use crate::columns::{ROWS_MAX, first_row, is_of_columns, record_of};
+use crate::options::Options;
+use crate::producer::Written;
+use crate::producers::Producers;
+use crate::readers::Readers;
+
+/// After so long without a record it is asked whether there is one.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Topics of a Kafka cluster. Cheap to share; all its calls may be made from any thread.
+#[derive(Debug)]
+pub struct KafkaLog {
+    cluster: Arc<Cluster>,
+    producers: Producers,
+    readers: Readers,
+}
+
+impl KafkaLog {
+    /// Fails when the brokers do not answer, or a property is not one.
+    pub fn connect(options: Options) -> Result<KafkaLog> {
+        let cluster = Arc::new(Cluster::connect(options)?);
+        let producers = Producers::new(cluster.options().clone())?;
+        let readers = Readers::new(Arc::clone(&cluster));
+        Ok(KafkaLog { cluster, producers, readers })
+    }
+}
+
+impl Log for KafkaLog {
+    fn create_topic(&self, name: &str, config: &TopicConfig) -> Result<()> {
+        self.cluster.create_topic(name, config)
+    }
+
+    fn delete_topic(&self, name: &str) -> Result<()> {
+        self.readers.forget_topic(name);
+        self.cluster.delete_topic(name)
+    }
+
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        self.cluster.topics()
+    }
+
+    fn topic(&self, name: &str) -> Result<TopicInfo> {
+        self.cluster.topic(name)
+    }
+
+    fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange> {
+        self.cluster.offsets(partition)
+    }
+
+    fn known_end(&self, partition: &TopicPartition) -> Result<u64> {
+        match self.readers.known_end(partition) {
+            Some(end) if is_of_columns(&partition.topic) => Ok(first_row(end)),
+            Some(end) => Ok(end),
+            None => Ok(self.cluster.offsets(partition)?.end),
+        }
+    }
+
+    fn append(&self, transaction: Transaction) -> Result<Vec<Appended>> {
+        if transaction.appends.is_empty() {
+            return Ok(Vec::new());
+        }
+        for append in &transaction.appends {
+            assert!(append.entry.rows() > 0, "an empty entry for {}", append.target);
+            self.cluster.check_partition(&append.target)?;
+        }
+        let written = self.producers.transact(&transaction.appends)?;
+        let appended = |(append, written): (&Append, &Written)| {
+            self.cluster.wrote(&append.target, written.last);
+            let base_offset = if is_of_columns(&append.target.topic) { first_row(written.first) } else { written.first };
+            Appended { target: append.target.clone(), base_offset, rows: append.entry.rows() as u64 }
+        };
+        let appended = transaction.appends.iter().zip(&written).map(appended).collect();
+        self.cluster.notifier().notify();
+        Ok(appended)
+    }
+
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch> {
+        self.cluster.check_partition(partition)?;
+        let deadline = Instant::now() + self.cluster.timeout();
+        let mut wait = Duration::ZERO;
+        loop {
+            let fetch = self.readers.fetch(partition, from, limit, wait)?;
+            if fetch.next_offset > from {
+                return Ok(fetch);
+            }
+            let range = self.cluster.offsets(partition)?;
+            if from == range.end {
+                return Ok(fetch);
+            }
+            if from < range.start || from > range.end {
+                let (topic, partition) = (partition.topic.to_string(), partition.partition);
+                return Err(Error::OffsetOutOfRange { topic, partition, offset: from, start: range.start, end: range.end });
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::Storage(format!(
+                    "Kafka: nothing came of {partition} from {from} on within {:?}",
+                    self.cluster.timeout()
+                )));
+            }
+            wait = PATIENCE;
+        }
+    }
+
+    fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()> {
+        self.cluster.trim(partition, before)
+    }
+
+    /// The brokers clean by themselves: here what is fetched ahead in vain is let go, and the clients are listened to.
+    fn clean(&self, _now_ms: i64) -> Result<Cleaned> {
+        self.readers.tidy();
+        self.producers.poll();
+        self.cluster.poll();
+        Ok(Cleaned::default())
+    }
+
+    fn records_between(&self, partition: &TopicPartition, from: u64, to: u64) -> u64 {
+        match is_of_columns(&partition.topic) {
+            // One that is read in part counts.
+            true => record_of(to.saturating_add(ROWS_MAX - 1)).saturating_sub(record_of(from)),
+            false => to.saturating_sub(from),
+        }
+    }
+
+    fn settle(&self, partition: &TopicPartition) -> Result<()> {
+        self.producers.settle()?;
+        self.cluster.settle(partition)
+    }
+
+    fn subscribe(&self, notify: Box<dyn Fn() + Send + Sync>) {
+        self.cluster.notifier().subscribe(notify);
+    }
+}

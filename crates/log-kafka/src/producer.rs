@@ -1,0 +1,180 @@
+//! One transactional producer: a transaction is there as a whole, or not at all.
+//!
+//! ```text
+//!   begin ─► send ─► drain ─► commit ─────────────► done
+//!                │       │        └ Retriable: again, until the timeout; then nobody knows: Unresolved, and the producer goes
+//!                └───────┴ Abortable: abort ─► the producer goes on, unless a record has failed
+//!            any ─ Fenced, Fatal ─► the producer goes
+//! ```
+//! One that goes leaves its transactional id to the next, whose first act is to end what the other had begun.
+
+use std::time::{Duration, Instant};
+
+use millpond_log::opaque::Columns;
+use millpond_log::{Append, Entry, Error, Payload, Result};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, Producer as _};
+
+use crate::columns::{encode, is_of_columns};
+use crate::context::{Context, Deliveries};
+use crate::error::{Class, told};
+use crate::options::Options;
+use crate::send::Sender;
+
+/// Librdkafka's own drain waits for whole 100 ms; this goes on as soon as the brokers have answered.
+const DRAIN: Duration = Duration::from_millis(1);
+const RETRY: Duration = Duration::from_millis(20);
+
+pub(crate) struct Producer {
+    /// Among those of the process: part of its transactional id.
+    pub number: usize,
+    producer: BaseProducer<Context>,
+    timeout: Duration,
+}
+
+/// Where an append's records are: offsets of the first and the last.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Written {
+    pub first: u64,
+    pub last: u64,
+}
+
+/// How a transaction ended.
+pub(crate) struct Outcome {
+    pub result: Result<Vec<Written>>,
+    /// Whether the producer can go on.
+    pub usable: bool,
+}
+
+enum Failure {
+    /// Of librdkafka: its class says what follows.
+    Kafka(KafkaError, Option<String>),
+    /// Of ours: nothing was sent that must stay.
+    Refused(Error),
+}
+
+impl Producer {
+    pub fn new(options: &Options, number: usize) -> Result<Producer> {
+        let config = options.producer(number);
+        let producer = BaseProducer::from_config_and_context(&config, Context::default()).map_err(|error| told(&error, None))?;
+        let producer = Producer { number, producer, timeout: options.timeout };
+        producer.until_done(|timeout| producer.producer.init_transactions(timeout)).map_err(|error| told(&error, None))?;
+        Ok(producer)
+    }
+
+    pub fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    pub fn transact(&self, appends: &[Append]) -> Outcome {
+        let failure = match self.write(appends) {
+            Ok(()) => match self.until_done(|timeout| self.producer.commit_transaction(timeout)) {
+                Ok(()) => return Outcome { result: Ok(self.written(appends)), usable: true },
+                // The timeout is over and the commit may still happen.
+                Err(error) if Class::of(&error) == Class::Retriable => {
+                    return Outcome { result: Err(Error::Unresolved(error.to_string())), usable: false };
+                }
+                Err(error) => Failure::Kafka(error, None),
+            },
+            Err(failure) => failure,
+        };
+        // What replaced a producer is known to its client only; its records are just purged.
+        let fatal = self.producer.client().fatal_error().map(|(code, _)| KafkaError::Global(code));
+        let record_failed = matches!(failure, Failure::Kafka(_, Some(_)));
+        let (error, class) = match failure {
+            Failure::Kafka(error, topic) if fatal.is_some() => {
+                let error = fatal.unwrap_or(error);
+                (told(&error, topic.as_deref()), if Class::of(&error) == Class::Fenced { Class::Fenced } else { Class::Fatal })
+            }
+            Failure::Kafka(error, topic) => (told(&error, topic.as_deref()), Class::of(&error)),
+            Failure::Refused(error) => (error, Class::Abortable),
+        };
+        // Where a record has failed, librdkafka purges in the background, and may take the next transaction's records for this one's.
+        let usable = matches!(class, Class::Abortable | Class::Retriable) && self.abort() && !record_failed;
+        Outcome { result: Err(error), usable }
+    }
+
+    fn write(&self, appends: &[Append]) -> std::result::Result<(), Failure> {
+        *self.deliveries() = Deliveries::default();
+        self.until_done(|_| self.producer.begin_transaction()).map_err(|error| Failure::Kafka(error, None))?;
+        for (number, append) in appends.iter().enumerate() {
+            self.send(number, append).map_err(Failure::Refused)?;
+            self.producer.poll(Duration::ZERO);
+        }
+        self.drain()
+    }
+
+    fn send(&self, number: usize, append: &Append) -> Result<()> {
+        let target = &append.target;
+        let sender = Sender::new(&self.producer, &target.topic, target.partition, number, self.timeout)?;
+        if is_of_columns(&target.topic) {
+            let timestamp_ms = append.entry.payload.max_timestamp_ms().unwrap_or_default().max(0);
+            return sender.values(&encode(&append.entry)?, timestamp_ms);
+        }
+        let Entry { payload: Payload::Opaque(rows), .. } = &append.entry else {
+            return Err(Error::Setting(format!("topic \"{}\" takes records of bytes only", target.topic)));
+        };
+        let rows = Columns::of(rows)?;
+        if let Some(early) = rows.timestamps.values().iter().find(|timestamp_ms| **timestamp_ms < 0) {
+            let reason = format!("Kafka has no timestamp before 1970, {early} ms for one");
+            return Err(Error::Unfit { topic: target.topic.to_string(), reason });
+        }
+        sender.rows(&rows)
+    }
+
+    /// Waits until the brokers have everything.
+    fn drain(&self) -> std::result::Result<(), Failure> {
+        let deadline = Instant::now() + self.timeout;
+        while self.producer.in_flight_count() > 0 && self.deliveries().failed.is_none() {
+            if Instant::now() >= deadline {
+                return Err(Failure::Refused(Error::Storage(format!("Kafka has not taken everything within {:?}", self.timeout))));
+            }
+            self.producer.poll(DRAIN);
+        }
+        match self.deliveries().failed.take() {
+            Some((topic, error)) => Err(Failure::Kafka(error, Some(topic))),
+            None => Ok(()),
+        }
+    }
+
+    fn deliveries(&self) -> parking_lot::MutexGuard<'_, Deliveries> {
+        self.producer.context().deliveries.lock()
+    }
+
+    fn written(&self, appends: &[Append]) -> Vec<Written> {
+        let mut written: Vec<Written> = appends.iter().map(|_| Written::default()).collect();
+        for (mark, offset) in std::mem::take(&mut self.deliveries().offsets) {
+            let of = &mut written[mark.append];
+            if mark.first {
+                of.first = offset;
+            }
+            if mark.last {
+                of.last = offset;
+            }
+        }
+        written
+    }
+
+    fn abort(&self) -> bool {
+        match self.until_done(|timeout| self.producer.abort_transaction(timeout)) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(target: "kafka", %error, "a transaction could not be aborted");
+                false
+            }
+        }
+    }
+
+    /// Calls until the error is another than that it should be called again, or the timeout is over.
+    fn until_done(&self, call: impl Fn(Duration) -> std::result::Result<(), KafkaError>) -> std::result::Result<(), KafkaError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).max(RETRY);
+            match call(left) {
+                Err(error) if Class::of(&error) == Class::Retriable && Instant::now() < deadline => std::thread::sleep(RETRY),
+                done => return done,
+            }
+        }
+    }
+}

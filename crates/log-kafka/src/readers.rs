@@ -1,0 +1,113 @@
+//! The readers of a process: as many as fetch at the same time, each a consumer.
+//!
+//! ```text
+//!   fetch(partition, offset) ──► the free reader that stands there          what it fetched ahead is used
+//!                            └─► else a free one that does not read it
+//!                            └─► else a new one, up to READERS_MAX
+//!                            └─► else the one that stood elsewhere the longest is moved
+//! ```
+//! So each worker finds the consumer with its partitions again, and a reader that is behind does not drag along those that are not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millpond_log::{Fetch, FetchLimit, Result, TopicPartition};
+use parking_lot::{Condvar, Mutex};
+
+use crate::cluster::Cluster;
+use crate::columns::{is_of_columns, record_of};
+use crate::reader::Reader;
+
+const READERS_MAX: usize = 8;
+/// What nobody has read for so long is not fetched ahead any more.
+const UNUSED: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(crate) struct Readers {
+    cluster: Arc<Cluster>,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    free: Vec<Reader>,
+    made: usize,
+    /// Topics that were deleted while readers were out.
+    deleted: Vec<Arc<str>>,
+}
+
+impl Readers {
+    pub fn new(cluster: Arc<Cluster>) -> Readers {
+        Readers { cluster, state: Mutex::default(), returned: Condvar::new() }
+    }
+
+    /// What is there from `from` on, or how much further a reader has come without anything to see; waits up to `wait` for it.
+    pub fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit, wait: Duration) -> Result<Fetch> {
+        let start = if is_of_columns(&partition.topic) { record_of(from) } else { from };
+        let mut reader = self.take(partition, start)?;
+        let fetched = reader.fetch(partition, from, limit, wait);
+        self.give_back(reader);
+        fetched
+    }
+
+    /// Where the partition ended when a reader last heard of it; `None`: no free reader reads it.
+    pub fn known_end(&self, partition: &TopicPartition) -> Option<u64> {
+        self.state.lock().free.iter().filter_map(|reader| reader.known_end(partition)).max()
+    }
+
+    fn take(&self, partition: &TopicPartition, start: u64) -> Result<Reader> {
+        let mut state = self.state.lock();
+        loop {
+            let places: Vec<Option<(u64, Instant)>> = state.free.iter().map(|reader| reader.place(partition)).collect();
+            let there = places.iter().position(|place| place.is_some_and(|(next, _)| next == start));
+            let index = match there.or_else(|| places.iter().position(Option::is_none)) {
+                Some(index) => index,
+                None if state.made < READERS_MAX => {
+                    state.made += 1;
+                    drop(state);
+                    return Reader::new(&self.cluster).inspect_err(|_| self.state.lock().made -= 1);
+                }
+                None if !places.is_empty() => {
+                    let oldest = |index: &usize| places[*index].map(|(_, used)| used);
+                    (0..places.len()).min_by_key(oldest).unwrap_or(0)
+                }
+                None => {
+                    self.returned.wait(&mut state);
+                    continue;
+                }
+            };
+            return Ok(state.free.swap_remove(index));
+        }
+    }
+
+    fn give_back(&self, mut reader: Reader) {
+        let mut state = self.state.lock();
+        for topic in &state.deleted {
+            reader.release(None, Some(topic));
+        }
+        state.free.push(reader);
+        if state.free.len() == state.made {
+            state.deleted.clear();
+        }
+        self.returned.notify_one();
+    }
+
+    pub fn forget_topic(&self, topic: &str) {
+        let mut state = self.state.lock();
+        state.free.iter_mut().for_each(|reader| reader.release(None, Some(topic)));
+        if state.free.len() < state.made {
+            state.deleted.push(topic.into());
+        }
+    }
+
+    /// Lets go of partitions that nobody reads, and hands on what librdkafka has to say.
+    pub fn tidy(&self) {
+        let Some(moment) = Instant::now().checked_sub(UNUSED) else { return };
+        let mut state = self.state.lock();
+        for reader in &mut state.free {
+            reader.release(Some(moment), None);
+            reader.poll();
+        }
+    }
+}

@@ -1,0 +1,3 @@
+use crate::broker::open;
+
+millpond_log::log_conformance!(open());

@@ -1,0 +1,7 @@
+//! Against a real broker: see `millpond_sqltest::Kafka`.
+
+mod broker;
+mod conformance;
+mod records;
+mod secure;
+mod transactions;

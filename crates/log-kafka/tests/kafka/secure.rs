@@ -1,0 +1,81 @@
+//! A broker that wants TLS, a password (SCRAM) and rights.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use millpond_log::opaque::{Record, batch};
+use millpond_log::{Append, Entry, Error, FetchLimit, Log, TopicConfig, TopicPartition, Transaction};
+use millpond_log_kafka::{KafkaLog, Options};
+use millpond_sqltest::kafka::{directory, script, start};
+
+/// Brokers in a directory of their own, stopped and forgotten in the end.
+struct Secure {
+    directory: std::path::PathBuf,
+}
+
+impl Secure {
+    fn start() -> Secure {
+        let directory = directory("kafka-secure").unwrap();
+        start(&directory, &["--secure"]).unwrap();
+        Secure { directory }
+    }
+
+    fn script(&self, command: &str, arguments: &[&str]) -> String {
+        let output = Command::new(script()).arg(command).arg("--dir").arg(&self.directory).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn options(&self, password: &str) -> Options {
+        let ca = Path::new(&self.directory).join("ca.pem").display().to_string();
+        let properties = [
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", &ca),
+            ("sasl.mechanism", "SCRAM-SHA-256"),
+            ("sasl.username", "millpond"),
+            ("sasl.password", password),
+        ];
+        Options {
+            properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            timeout: std::time::Duration::from_secs(5),
+            ..Options::new(self.script("bootstrap", &["--secure"]), "test")
+        }
+    }
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        let _ = Command::new(script()).arg("reset").arg("--dir").arg(&self.directory).status();
+    }
+}
+
+#[test]
+fn tls_scram_and_rights() {
+    let secure = Secure::start();
+    let wrong = KafkaLog::connect(secure.options("wrong")).unwrap_err().to_string();
+    assert!(wrong.contains("uthentication") && !wrong.contains("\"wrong\""), "{wrong}");
+
+    let admin = KafkaLog::connect(Options::new(secure.script("bootstrap", &[]), "admin")).unwrap();
+    for topic in ["allowed", "forbidden"] {
+        admin.create_topic(topic, &TopicConfig::keep(1)).unwrap();
+    }
+    let allow = |rights: &[&str]| secure.script("tool", &[&["acls", "--add", "--allow-principal", "User:millpond"], rights].concat());
+    allow(&["--operation", "All", "--topic", "allowed"]);
+    allow(&["--operation", "All", "--transactional-id", "test-", "--resource-pattern-type", "prefixed"]);
+
+    let log = Arc::new(KafkaLog::connect(secure.options("millpond-secret")).unwrap());
+    let to = |topic: &str| {
+        let record = Record { key: None, value: Some(b"v"), timestamp_ms: 1, headers: &[] };
+        let append = Append { target: TopicPartition::new(topic, 0), entry: Entry::opaque(batch([record])) };
+        log.append(Transaction { appends: vec![append] })
+    };
+    to("allowed").unwrap();
+    let fetch = log.fetch(&TopicPartition::new("allowed", 0), 0, FetchLimit::NONE).unwrap();
+    assert_eq!(fetch.entries.len(), 1);
+    for refused in [to("forbidden").map(drop), log.fetch(&TopicPartition::new("forbidden", 0), 0, FetchLimit::NONE).map(drop)] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(&refused, Error::Refused { topic: Some(topic), .. } if topic == "forbidden"), "{refused}");
+    }
+    to("allowed").unwrap();
+}

@@ -1,0 +1,223 @@
+//! The [`Backend`] that tasks see.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hashbrown::{HashMap, HashSet};
+use millpond_log::opaque::{Builder, Record};
+use millpond_log::{Append, Appended, Entry, Log, TopicConfig, TopicPartition, Transaction};
+use millpond_state::{Backend, Expiry, KeyRange, Reader, Result, Snapshot, StoreId, Visit, WriteSet, Writes};
+use millpond_state_rocksdb::Database;
+use millpond_state_rocksdb::rocksdb::WriteBatch;
+use parking_lot::{Mutex, RwLock};
+
+use crate::{offsets, restore, snapshot, topics};
+
+/// See the crate's documentation.
+pub struct Changelogged {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) database: Arc<Database>,
+    pub(crate) service_id: String,
+    pub(crate) offsets: TopicPartition,
+    stores: RwLock<HashMap<StoreId, Store>>,
+    /// Partitions that have everything, as long as their commits succeed; of shared stores those that do not.
+    taken_over: Mutex<Partitions>,
+}
+
+#[derive(Debug, Default)]
+struct Partitions {
+    current: HashSet<(StoreId, u32)>,
+    /// The log may have a commit of theirs that the database has not.
+    behind: HashSet<(StoreId, u32)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pub name: Arc<str>,
+    /// `None`: it shares the offsets topic.
+    pub changelog: Option<Arc<str>>,
+}
+
+impl std::fmt::Debug for Changelogged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Changelogged").field("log", &self.log).field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Changelogged {
+    /// Brings in what the offsets topic has; the stores follow when they are opened.
+    pub fn open(database: Arc<Database>, log: Arc<dyn Log>, service_id: &str) -> Result<Arc<Changelogged>> {
+        let offsets = topics::offsets(service_id);
+        match log.create_topic(&offsets, &TopicConfig::compact(1, Vec::new())) {
+            Ok(()) | Err(millpond_log::Error::TopicExists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let backend = Changelogged {
+            database,
+            log,
+            service_id: service_id.to_owned(),
+            offsets: TopicPartition::new(offsets, 0),
+            stores: RwLock::default(),
+            taken_over: Mutex::default(),
+        };
+        restore::offsets(&backend, None)?;
+        Ok(Arc::new(backend))
+    }
+
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    /// The log has these writes, or may have them, and the database has not.
+    fn fall_behind(&self, writes: &WriteSet) {
+        let mut taken_over = self.taken_over.lock();
+        for writes in &writes.writes {
+            taken_over.current.remove(&(writes.store, writes.partition));
+            taken_over.behind.insert((writes.store, writes.partition));
+        }
+    }
+
+    /// The records that the writes are, and behind each of them what it is the changelog of.
+    fn records(&self, writes: &WriteSet) -> (Vec<Append>, Vec<(StoreId, u32)>) {
+        let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let timestamp_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        let stores = self.stores.read();
+        let (mut appends, mut of, mut shared) = (Vec::new(), Vec::new(), Builder::default());
+        for writes in &writes.writes {
+            let Some(store) = stores.get(&writes.store) else { continue };
+            match &store.changelog {
+                Some(topic) => {
+                    let mut rows = Builder::default();
+                    writes.iter().for_each(|(key, value)| rows.push(Record { key: Some(key), value, timestamp_ms, headers: &[] }));
+                    let target = TopicPartition { topic: Arc::clone(topic), partition: writes.partition };
+                    appends.push(Append { target, entry: Entry::opaque(rows.finish()) });
+                    of.push((writes.store, writes.partition));
+                }
+                None => {
+                    for (key, value) in writes.iter() {
+                        let key = offsets::row_key(&store.name, writes.partition, key);
+                        shared.push(Record { key: Some(&key), value, timestamp_ms, headers: &[] });
+                    }
+                }
+            }
+        }
+        for (store, partition, expiry) in &writes.expiries {
+            let Some(store) = stores.get(store) else { continue };
+            let key = offsets::horizon_key(&store.name, *partition);
+            shared.push(Record { key: Some(&key), value: Some(&offsets::horizon_value(*expiry)), timestamp_ms, headers: &[] });
+        }
+        if shared.rows() > 0 {
+            appends.push(Append { target: self.offsets.clone(), entry: Entry::opaque(shared.finish()) });
+        }
+        (appends, of)
+    }
+}
+
+impl Reader for Changelogged {
+    fn get_many(&self, store: StoreId, partition: u32, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.database.get_many(store, partition, keys)
+    }
+
+    fn scan(&self, store: StoreId, partition: u32, range: KeyRange<'_>, visit: Visit<'_>) -> Result<()> {
+        self.database.scan(store, partition, range, visit)
+    }
+}
+
+impl Backend for Changelogged {
+    fn open_store(&self, name: &str, partitions: u32) -> Result<StoreId> {
+        let id = self.database.open_store(name)?;
+        if self.stores.read().contains_key(&id) {
+            return Ok(id);
+        }
+        let shared = topics::is_shared(name);
+        let changelog: Option<Arc<str>> = (!shared).then(|| topics::changelog(&self.service_id, name).into());
+        if let Some(topic) = &changelog {
+            restore::ensure(self, topic, partitions)?;
+        }
+        self.stores.write().insert(id, Store { name: name.into(), changelog });
+        Ok(id)
+    }
+
+    fn take_over(&self, store: StoreId, partition: u32) -> Result<()> {
+        let place = (store, partition);
+        let Some(Store { name, changelog }) = self.stores.read().get(&store).cloned() else { return Ok(()) };
+        let behind = self.taken_over.lock().behind.contains(&place);
+        match changelog {
+            Some(topic) if behind || !self.taken_over.lock().current.contains(&place) => {
+                restore::partition(self, store, &TopicPartition { topic, partition })?;
+            }
+            None if behind => restore::offsets(self, Some((&name, partition)))?,
+            _ => return Ok(()),
+        }
+        let mut taken_over = self.taken_over.lock();
+        taken_over.behind.remove(&place);
+        taken_over.current.insert(place);
+        Ok(())
+    }
+
+    fn drop_store(&self, name: &str) -> Result<()> {
+        let id = self.database.stores().into_iter().find(|(store, _)| store == name).map(|(_, id)| id);
+        if !topics::is_shared(name) {
+            match self.log.delete_topic(&topics::changelog(&self.service_id, name)) {
+                Ok(()) | Err(millpond_log::Error::UnknownTopic(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        restore::forget(self, name)?;
+        if let Some(id) = id {
+            self.stores.write().remove(&id);
+            let mut taken_over = self.taken_over.lock();
+            taken_over.current.retain(|(store, _)| *store != id);
+            taken_over.behind.retain(|(store, _)| *store != id);
+            drop(taken_over);
+            restore::forget_positions(self, id)?;
+        }
+        self.database.drop_store(name)
+    }
+
+    fn stores(&self) -> Result<Vec<(String, StoreId)>> {
+        Ok(self.database.stores())
+    }
+
+    fn commit(&self, log: Transaction, writes: WriteSet) -> Result<Vec<Appended>> {
+        let (records, of) = self.records(&writes);
+        let mut transaction = log;
+        let outputs = transaction.appends.len();
+        transaction.appends.extend(records);
+        let mut appended = self.log.append(transaction).inspect_err(|error| {
+            if matches!(error, millpond_log::Error::Unresolved(_)) {
+                self.fall_behind(&writes);
+            }
+        })?;
+        let changelogs = appended.split_off(outputs);
+        let mut batch = WriteBatch::default();
+        for (appended, (store, partition)) in changelogs.iter().zip(&of) {
+            restore::put_position(self, *store, *partition, appended.base_offset + appended.rows, &mut batch);
+        }
+        self.database.commit(batch, &[&writes]).inspect_err(|_| self.fall_behind(&writes))?;
+        Ok(appended)
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
+        Ok(Arc::new(snapshot::Moment::new(self.database.snapshot(), Arc::clone(&self.log))))
+    }
+
+    fn set_expiry(&self, store: StoreId, partition: u32, expiry: Expiry) {
+        self.database.set_expiry(store, partition, expiry);
+    }
+
+    fn expiry(&self, store: StoreId, partition: u32) -> Option<Expiry> {
+        self.database.expiry(store, partition)
+    }
+
+    fn size_bytes(&self, store: StoreId) -> u64 {
+        self.database.size_bytes(store)
+    }
+}
+
+/// One store's changes as a set.
+pub(crate) fn set_of(writes: Writes) -> WriteSet {
+    let mut set = WriteSet::default();
+    set.push(writes);
+    set
+}

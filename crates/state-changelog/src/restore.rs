@@ -1,0 +1,171 @@
+//! Brings into the database what the log has and it has not.
+
+use std::collections::BTreeMap;
+
+use millpond_log::opaque::Columns;
+use millpond_log::{Append, Entry, Error as LogError, FetchLimit, OffsetRange, Payload, TopicConfig, TopicPartition, Transaction, opaque};
+use millpond_state::{Error, KeyRange, Reader, Result, StoreId, WriteSet, Writes};
+use millpond_state_rocksdb::Family;
+use millpond_state_rocksdb::rocksdb::WriteBatch;
+
+use crate::backend::{Changelogged, set_of};
+use crate::offsets::{self, Of};
+
+/// So much is applied at a time.
+const STEP: FetchLimit = FetchLimit { rows_max: 65_536, bytes_max: 16 << 20 };
+const POSITION_PREFIX: &[u8] = b"changelog/";
+
+/// How far the rows of a store's partition are in its changelog.
+fn position_key(store: StoreId, partition: u32) -> Vec<u8> {
+    [POSITION_PREFIX, &store.0.to_be_bytes(), &partition.to_be_bytes()].concat()
+}
+
+pub(crate) fn put_position(backend: &Changelogged, store: StoreId, partition: u32, position: u64, batch: &mut WriteBatch) {
+    batch.put_cf(backend.database.family(Family::Meta), position_key(store, partition), position.to_be_bytes());
+}
+
+fn position(backend: &Changelogged, store: StoreId, partition: u32) -> Result<Option<u64>> {
+    let damaged = |_| Error::Storage(format!("the position of store {} cannot be read", store.0));
+    let value = backend.database.meta(&position_key(store, partition))?;
+    value.map(|value| <[u8; 8]>::try_from(value).map(u64::from_be_bytes).map_err(|value: Vec<u8>| damaged(value))).transpose()
+}
+
+pub(crate) fn forget_positions(backend: &Changelogged, store: StoreId) -> Result<()> {
+    let meta = backend.database.family(Family::Meta);
+    let mut batch = WriteBatch::default();
+    batch.delete_range_cf(meta, position_key(store, 0), position_key(StoreId(store.0 + 1), 0));
+    backend.database.write(batch)
+}
+
+/// Makes a store's changelog, or finds it as it has to be.
+pub(crate) fn ensure(backend: &Changelogged, topic: &str, partitions: u32) -> Result<()> {
+    match backend.log.create_topic(topic, &TopicConfig::compact(partitions, Vec::new())) {
+        Ok(()) => Ok(()),
+        Err(LogError::TopicExists(_)) => {
+            let found = backend.log.topic(topic)?.config.partitions;
+            if found == partitions {
+                return Ok(());
+            }
+            Err(Error::Storage(format!("its changelog \"{topic}\" has {found} partitions, not {partitions}: drop the query, or the topic")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A partition of a store with a changelog of its own.
+pub(crate) fn partition(backend: &Changelogged, store: StoreId, changelog: &TopicPartition) -> Result<()> {
+    backend.log.settle(changelog)?;
+    let OffsetRange { start, end } = backend.log.offsets(changelog)?;
+    let reached = position(backend, store, changelog.partition)?;
+    let mut next = match reached {
+        Some(reached) if (start..=end).contains(&reached) => reached,
+        // The topic is another one now, or has gone on without us for too long: what is here is of no use.
+        Some(reached) => {
+            tracing::warn!(%changelog, reached, start, end, "the state does not fit its changelog and is made anew from it");
+            clear(backend, store, changelog.partition)?;
+            start
+        }
+        None => start,
+    };
+    let mut rows = 0;
+    while next < end {
+        let fetch = backend.log.fetch(changelog, next, STEP)?;
+        let mut writes = Writes::new(store, changelog.partition);
+        for fetched in &fetch.entries {
+            let records = records(changelog, &fetched.entry)?;
+            for row in 0..records.timestamps.len() {
+                let key = records.key(row).ok_or_else(|| corrupt(changelog))?;
+                match records.value(row) {
+                    Some(value) => writes.put(key, value),
+                    None => writes.delete(key),
+                }
+            }
+        }
+        next = fetch.next_offset;
+        rows += writes.len();
+        let mut batch = WriteBatch::default();
+        put_position(backend, store, changelog.partition, next, &mut batch);
+        backend.database.commit(batch, &[&set_of(writes)])?;
+    }
+    if rows > 0 {
+        tracing::info!(%changelog, rows, "restored from the changelog");
+    }
+    Ok(())
+}
+
+fn clear(backend: &Changelogged, store: StoreId, partition: u32) -> Result<()> {
+    let mut keys = Writes::new(store, partition);
+    backend.database.scan(store, partition, KeyRange::ALL, &mut |key, _| {
+        keys.delete(key);
+        std::ops::ControlFlow::Continue(())
+    })?;
+    backend.database.commit(WriteBatch::default(), &[&set_of(keys)])
+}
+
+/// What the offsets topic has: all of it, or of one partition of a store.
+pub(crate) fn offsets(backend: &Changelogged, only: Option<(&str, u32)>) -> Result<()> {
+    let mut set = WriteSet::default();
+    for (key, value) in latest(backend)? {
+        match offsets::read(&key).ok_or_else(|| corrupt(&backend.offsets))? {
+            Of::Row { store, partition, .. } | Of::Horizon { store, partition } if only.is_some_and(|only| only != (store, partition)) => {}
+            Of::Row { store, partition, key } => {
+                let mut writes = Writes::new(backend.database.open_store(store)?, partition);
+                writes.put(key, &value);
+                set.push(writes);
+            }
+            Of::Horizon { store, partition } => {
+                let expiry = offsets::read_horizon(&value).ok_or_else(|| corrupt(&backend.offsets))?;
+                set.expiries.push((backend.database.open_store(store)?, partition, expiry));
+            }
+        }
+    }
+    backend.database.commit(WriteBatch::default(), &[&set])
+}
+
+/// The last value of each key of the offsets topic that has one.
+fn latest(backend: &Changelogged) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let topic = &backend.offsets;
+    backend.log.settle(topic)?;
+    let OffsetRange { start, end } = backend.log.offsets(topic)?;
+    let (mut next, mut latest) = (start, BTreeMap::new());
+    while next < end {
+        let fetch = backend.log.fetch(topic, next, STEP)?;
+        next = fetch.next_offset;
+        for fetched in &fetch.entries {
+            let records = records(topic, &fetched.entry)?;
+            for row in 0..records.timestamps.len() {
+                let key = records.key(row).ok_or_else(|| corrupt(topic))?;
+                match records.value(row) {
+                    Some(value) => latest.insert(key.to_vec(), value.to_vec()),
+                    None => latest.remove(key),
+                };
+            }
+        }
+    }
+    Ok(latest)
+}
+
+/// Takes what the offsets topic has of a store back.
+pub(crate) fn forget(backend: &Changelogged, store: &str) -> Result<()> {
+    let is_of = |key: &[u8]| matches!(offsets::read(key), Some(Of::Row { store: of, .. } | Of::Horizon { store: of, .. }) if of == store);
+    let keys: Vec<Vec<u8>> = latest(backend)?.into_keys().filter(|key| is_of(key)).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let topic = &backend.offsets;
+    let gone = keys.iter().map(|key| opaque::Record { key: Some(key), value: None, timestamp_ms: 1, headers: &[] });
+    let append = Append { target: topic.clone(), entry: Entry::opaque(opaque::batch(gone)) };
+    backend.log.append(Transaction { appends: vec![append] })?;
+    Ok(())
+}
+
+fn records<'a>(topic: &TopicPartition, entry: &'a Entry) -> Result<Columns<'a>> {
+    match &entry.payload {
+        Payload::Opaque(rows) => Ok(Columns::of(rows)?),
+        _ => Err(corrupt(topic)),
+    }
+}
+
+fn corrupt(topic: &TopicPartition) -> Error {
+    Error::Log(LogError::Corrupt(format!("{topic} has a record that Millpond did not write")))
+}

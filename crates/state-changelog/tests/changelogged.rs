@@ -1,0 +1,223 @@
+//! The suite that every backend must pass, and what becomes of state that was lost, is behind, or belongs to another changelog.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use millpond_log::{
+    Appended, Cleaned, Fetch, FetchLimit, Log, MemoryLog, OffsetRange, TopicConfig, TopicInfo, TopicPartition, Transaction,
+};
+use millpond_state::{Backend, Error, Expiry, Reader, StoreId, WriteSet, Writes};
+use millpond_state_changelog::Changelogged;
+use millpond_state_rocksdb::{Database, Options};
+use tempfile::TempDir;
+
+fn open(path: &Path, log: &Arc<MemoryLog>) -> Arc<Changelogged> {
+    let options = Options { memory_bytes: 16 << 20, sync: false, service_id: Some("mill".to_owned()) };
+    Changelogged::open(Database::open(path, &options).unwrap(), log.clone(), "mill").unwrap()
+}
+
+fn new() -> (TempDir, Arc<Changelogged>, Arc<MemoryLog>) {
+    let (directory, log) = (tempfile::tempdir().unwrap(), Arc::new(MemoryLog::new()));
+    let backend = open(directory.path(), &log);
+    (directory, backend, log)
+}
+
+millpond_state::state_conformance!(new());
+
+/// Opens the store and takes all its partitions over.
+fn take(backend: &Changelogged, name: &str, partitions: u32) -> StoreId {
+    let store = backend.open_store(name, partitions).unwrap();
+    (0..partitions).for_each(|partition| backend.take_over(store, partition).unwrap());
+    store
+}
+
+fn put(backend: &Changelogged, store: StoreId, partition: u32, rows: &[(&str, Option<&str>)]) {
+    let mut writes = Writes::new(store, partition);
+    for (key, value) in rows {
+        match value {
+            Some(value) => writes.put(key.as_bytes(), value.as_bytes()),
+            None => writes.delete(key.as_bytes()),
+        }
+    }
+    backend.commit(Transaction::default(), WriteSet { writes: vec![writes], expiries: Vec::new() }).unwrap();
+}
+
+fn value(backend: &Changelogged, store: StoreId, partition: u32, key: &str) -> Option<String> {
+    let found = backend.get_many(store, partition, &[key.as_bytes()]).unwrap().pop().flatten();
+    found.map(|value| String::from_utf8(value).unwrap())
+}
+
+#[test]
+fn what_is_lost_here_comes_back_from_the_log() {
+    let (directory, backend, log) = new();
+    let (store, positions) = (backend.open_store("q/aggregate", 2).unwrap(), backend.open_store("q/0/positions", 2).unwrap());
+    put(&backend, store, 0, &[("a", Some("1")), ("b", Some("1"))]);
+    put(&backend, store, 1, &[("a", Some("7"))]);
+    put(&backend, store, 0, &[("a", Some("2")), ("b", None)]);
+    put(&backend, positions, 1, &[("clock", Some("5"))]);
+    drop((backend, directory));
+
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path(), &log);
+    let (store, positions) = (take(&backend, "q/aggregate", 2), take(&backend, "q/0/positions", 2));
+    assert_eq!((value(&backend, store, 0, "a").as_deref(), value(&backend, store, 0, "b")), (Some("2"), None));
+    assert_eq!(value(&backend, store, 1, "a").as_deref(), Some("7"));
+    assert_eq!(value(&backend, positions, 1, "clock").as_deref(), Some("5"));
+}
+
+#[test]
+fn what_the_log_alone_has_is_brought_in() {
+    let (directory, backend, log) = new();
+    let store = backend.open_store("q/aggregate", 1).unwrap();
+    put(&backend, store, 0, &[("a", Some("1"))]);
+    drop(backend);
+    // Another copy of the state goes on; this one is where a crash between the log's commit and the database's would have left it.
+    let copy = tempfile::tempdir().unwrap();
+    let other = open(copy.path(), &log);
+    let elsewhere = take(&other, "q/aggregate", 1);
+    put(&other, elsewhere, 0, &[("a", Some("2")), ("b", Some("2"))]);
+    drop(other);
+
+    let backend = open(directory.path(), &log);
+    assert_eq!(value(&backend, store, 0, "a").as_deref(), Some("1"), "not taken over yet");
+    let store = take(&backend, "q/aggregate", 1);
+    assert_eq!((value(&backend, store, 0, "a").as_deref(), value(&backend, store, 0, "b").as_deref()), (Some("2"), Some("2")));
+}
+
+#[test]
+fn state_that_does_not_fit_its_changelog_is_made_anew() {
+    let (directory, backend, log) = new();
+    let store = backend.open_store("q/aggregate", 1).unwrap();
+    for round in 0..5 {
+        put(&backend, store, 0, &[("a", Some("1")), (&format!("b{round}"), Some("1"))]);
+    }
+    drop(backend);
+    log.delete_topic("_millpond-mill-q-aggregate-changelog").unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let other = open(copy.path(), &log);
+    let elsewhere = take(&other, "q/aggregate", 1);
+    put(&other, elsewhere, 0, &[("c", Some("3"))]);
+    drop(other);
+
+    let backend = open(directory.path(), &log);
+    let store = take(&backend, "q/aggregate", 1);
+    let found = ["a", "b0", "c"].map(|key| value(&backend, store, 0, key));
+    assert_eq!(found, [None, None, Some("3".to_owned())]);
+}
+
+#[test]
+fn a_changelog_of_other_partitions_is_refused() {
+    let (_directory, backend, log) = new();
+    log.create_topic("_millpond-mill-q-aggregate-changelog", &TopicConfig::compact(3, Vec::new())).unwrap();
+    let error = backend.open_store("q/aggregate", 2).unwrap_err();
+    assert!(matches!(&error, Error::Storage(message) if message.contains("has 3 partitions, not 2")), "{error}");
+}
+
+#[test]
+fn horizons_come_back() {
+    let (directory, backend, log) = new();
+    let store = backend.open_store("q/windows", 1).unwrap();
+    let expiries = vec![(store, 0, Expiry { expired_before_ms: 77 })];
+    backend.commit(Transaction::default(), WriteSet { writes: Vec::new(), expiries }).unwrap();
+    drop((backend, directory));
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path(), &log);
+    let store = backend.open_store("q/windows", 1).unwrap();
+    assert_eq!(backend.expiry(store, 0), Some(Expiry { expired_before_ms: 77 }));
+}
+
+#[test]
+fn a_dropped_store_does_not_come_back() {
+    let (directory, backend, log) = new();
+    for name in ["q/aggregate", "q/0/positions"] {
+        let store = backend.open_store(name, 1).unwrap();
+        put(&backend, store, 0, &[("a", Some("1"))]);
+        backend.drop_store(name).unwrap();
+        let again = take(&backend, name, 1);
+        assert_eq!(value(&backend, again, 0, "a"), None, "{name}");
+        backend.drop_store(name).unwrap();
+    }
+    drop((backend, directory));
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path(), &log);
+    assert_eq!(backend.stores().unwrap(), []);
+    assert_eq!(log.topics().unwrap().len(), 1, "only the offsets topic is left");
+    assert!(log.offsets(&TopicPartition::new("_millpond-mill-offsets", 0)).unwrap().end > 0);
+}
+
+/// A log that commits and then says that it does not know.
+#[derive(Debug)]
+struct Forgetful {
+    log: MemoryLog,
+    forgets: AtomicBool,
+}
+
+impl Log for Forgetful {
+    fn create_topic(&self, name: &str, config: &TopicConfig) -> millpond_log::Result<()> {
+        self.log.create_topic(name, config)
+    }
+
+    fn delete_topic(&self, name: &str) -> millpond_log::Result<()> {
+        self.log.delete_topic(name)
+    }
+
+    fn topics(&self) -> millpond_log::Result<Vec<TopicInfo>> {
+        self.log.topics()
+    }
+
+    fn topic(&self, name: &str) -> millpond_log::Result<TopicInfo> {
+        self.log.topic(name)
+    }
+
+    fn offsets(&self, partition: &TopicPartition) -> millpond_log::Result<OffsetRange> {
+        self.log.offsets(partition)
+    }
+
+    fn append(&self, transaction: Transaction) -> millpond_log::Result<Vec<Appended>> {
+        let appended = self.log.append(transaction)?;
+        match self.forgets.load(Ordering::Relaxed) {
+            true => Err(millpond_log::Error::Unresolved("the coordinator does not answer".to_owned())),
+            false => Ok(appended),
+        }
+    }
+
+    fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> millpond_log::Result<Fetch> {
+        self.log.fetch(partition, from, limit)
+    }
+
+    fn trim(&self, partition: &TopicPartition, before: u64) -> millpond_log::Result<()> {
+        self.log.trim(partition, before)
+    }
+
+    fn clean(&self, now_ms: i64) -> millpond_log::Result<Cleaned> {
+        self.log.clean(now_ms)
+    }
+
+    fn subscribe(&self, notify: Box<dyn Fn() + Send + Sync>) {
+        self.log.subscribe(notify);
+    }
+}
+
+#[test]
+fn a_commit_of_unknown_outcome_is_looked_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Arc::new(Forgetful { log: MemoryLog::new(), forgets: AtomicBool::new(false) });
+    let database = Database::open(directory.path(), &Options { sync: false, ..Options::default() }).unwrap();
+    let backend = Changelogged::open(database, log.clone(), "mill").unwrap();
+    let (store, positions) = (take(&backend, "q/aggregate", 1), take(&backend, "q/0/positions", 2));
+    log.forgets.store(true, Ordering::Relaxed);
+    let row = |store, partition, value: &str| {
+        let mut writes = Writes::new(store, partition);
+        writes.put(b"k", value.as_bytes());
+        writes
+    };
+    let writes = vec![row(store, 0, "1"), row(positions, 1, "2")];
+    let error = backend.commit(Transaction::default(), WriteSet { writes, expiries: Vec::new() }).unwrap_err();
+    assert!(matches!(error, Error::Log(millpond_log::Error::Unresolved(_))), "{error}");
+    assert_eq!((value(&backend, store, 0, "k"), value(&backend, positions, 1, "k")), (None, None));
+    take(&backend, "q/aggregate", 1);
+    take(&backend, "q/0/positions", 2);
+    let found = (value(&backend, store, 0, "k"), value(&backend, positions, 1, "k"));
+    assert_eq!(found, (Some("1".to_owned()), Some("2".to_owned())));
+}
