@@ -111,10 +111,12 @@ impl Cluster {
             topic = topic.set(setting, value);
         }
         let made = block_on(self.admin.create_topics([&topic], &self.request())).map_err(|error| told(&error, Some(name)))?;
-        if let Some(Err((_, code))) = made.into_iter().next() {
-            return Err(told(&KafkaError::AdminOp(code), Some(name)));
+        let refused = made.into_iter().find_map(|made| made.err().map(|(_, code)| told(&KafkaError::AdminOp(code), Some(name))));
+        // Whoever finds it there already may use it at once, too.
+        if matches!(refused, None | Some(Error::TopicExists(_))) {
+            self.wait_until(name, |partitions| partitions.is_some())?;
         }
-        self.wait_until(name, |partitions| partitions.is_some())
+        refused.map_or(Ok(()), Err)
     }
 
     pub fn delete_topic(&self, name: &str) -> Result<()> {

@@ -281,13 +281,13 @@ mod tests {
         settings.set("application_name", None).unwrap();
         assert_eq!(settings.get("application_name").unwrap(), "psql");
         settings.set("idle_timeout", Some("2 s")).unwrap();
-        assert_eq!(settings.plan("s").idle_timeout_ms, Some(2_000));
+        assert_eq!(settings.plan("s", true).idle_timeout_ms, Some(2_000));
         settings.set("idle_timeout", Some("off")).unwrap();
-        assert_eq!(settings.plan("s").idle_timeout_ms, None);
+        assert_eq!(settings.plan("s", true).idle_timeout_ms, None);
         settings.set("dialect", Some("KSQLDB")).unwrap();
-        assert!(!settings.plan("s").from_earliest);
+        assert!(!settings.plan("s", true).from_earliest);
         assert!(settings.reset_all().is_empty());
-        assert!(settings.plan("s").from_earliest && !settings.push_from_earliest());
+        assert!(settings.plan("s", true).from_earliest && !settings.push_from_earliest());
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Changelogged {
     pub(crate) service_id: String,
     pub(crate) offsets: TopicPartition,
     stores: RwLock<HashMap<StoreId, Store>>,
+    /// One changelog after the other is made.
+    opening: Mutex<()>,
     /// Partitions that have everything, as long as their commits succeed; of shared stores those that do not.
     taken_over: Mutex<Partitions>,
 }
@@ -58,6 +60,7 @@ impl Changelogged {
             service_id: service_id.to_owned(),
             offsets: TopicPartition::new(offsets, 0),
             stores: RwLock::default(),
+            opening: Mutex::new(()),
             taken_over: Mutex::default(),
         };
         restore::offsets(&backend, None)?;
@@ -129,6 +132,7 @@ impl Backend for Changelogged {
         if self.stores.read().contains_key(&id) {
             return Ok(id);
         }
+        let _opening = self.opening.lock();
         let shared = topics::is_shared(name);
         let changelog: Option<Arc<str>> = (!shared).then(|| topics::changelog(&self.service_id, name).into());
         if let Some(topic) = &changelog {
