@@ -10,7 +10,7 @@
 //! what was aborted take offsets, too, so offsets have gaps and [`Fetch::next_offset`](millpond_log::Fetch) may lie behind the last entry.
 //!
 //! **Topics of columns** (names `_millpond-…-repartition`) are written and read by Millpond only. A Kafka record of theirs is a whole entry (see
-//! [`columns`]), so that a batch crosses the broker as one; rows are numbered within it: `record offset × 65,536 + row`.
+//! `columns`), so that a batch crosses the broker as one; rows are numbered within it: `record offset × 65,536 + row`.
 //!
 //! **Timestamps**: Kafka has none before 1970, and librdkafka takes 0 for "now": records of 1970-01-01 00:00:00 are written a millisecond later.
 
