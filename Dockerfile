@@ -1,7 +1,7 @@
 # The server in a small image that runs as nobody in particular. Build: docker build -t millpond .
 FROM rust:1-bookworm AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends clang libclang-dev \
+ && apt-get install -y --no-install-recommends clang libclang-dev libcurl4-openssl-dev libssl-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock rustfmt.toml ./
@@ -11,6 +11,10 @@ RUN cargo build --release --locked -p millpond \
  && strip target/release/millpond -o /millpond
 
 FROM debian:bookworm-slim
+# What librdkafka needs to connect with TLS.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates libcurl4 libssl3 zlib1g \
+ && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 6455 millpond \
  && useradd --system --uid 6455 --gid millpond --home-dir /var/lib/millpond --create-home millpond
 COPY --from=build /millpond /usr/local/bin/millpond
