@@ -33,7 +33,7 @@ async fn sigterm_stops_it_cleanly_and_a_restart_has_everything() {
 #[test]
 fn bad_usage_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();
-    for wrong in [["--kafka", "localhost:9092"], ["--memory", "much"], ["--nosuch", "x"]] {
+    for wrong in [["--kafka-replicas", "3"], ["--memory", "much"], ["--nosuch", "x"]] {
         let output = command(directory.path()).args(wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(wrong[0]), "{wrong:?}");
