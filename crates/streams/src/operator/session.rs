@@ -67,7 +67,7 @@ struct Held {
     stored: Vec<Stored>,
     /// Results of the stored sessions, from 1 on: 0 is for the new ones.
     sources: Vec<Vec<ArrayRef>>,
-    /// No changed session ends before this.
+    /// No changed session ends before this, nor one in the store that it takes the place of.
     earliest_end: i64,
 }
 
@@ -211,7 +211,8 @@ impl SessionAggregate {
             match held.sessions[*key].place(time, stream_time, self.gap_ms, held.pieces as u32, open_from) {
                 Ok(piece) => {
                     held.pieces = held.pieces.max(piece as usize + 1);
-                    held.earliest_end = held.earliest_end.min(time);
+                    // What the row's session takes the place of ends within the gap before it, or later.
+                    held.earliest_end = held.earliest_end.min(time.saturating_sub(self.gap_ms));
                     rows.push(row as u32);
                     pieces.push(piece as usize);
                 }
