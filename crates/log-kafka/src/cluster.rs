@@ -11,9 +11,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::columns::{first_row, is_of_columns, record_of};
+use crate::columns::{is_of_columns, offset_of, record_at};
 use crate::context::Context;
 use crate::error::{code_of, told};
 use crate::notifier::Notifier;
@@ -51,11 +51,8 @@ impl Cluster {
     /// Fails when the brokers do not answer within the timeout.
     pub fn connect(options: Options) -> Result<Cluster> {
         options.check()?;
-        let admin = AdminClient::from_config_and_context(&options.admin(), Context::default()).map_err(|error| told(&error, None))?;
-        let consumer: BaseConsumer<Context> =
-            BaseConsumer::from_config_and_context(&options.consumer(), Context::default()).map_err(|error| told(&error, None))?;
-        let uncommitted: BaseConsumer<Context> = BaseConsumer::from_config_and_context(&options.uncommitted_consumer(), Context::default())
-            .map_err(|error| told(&error, None))?;
+        let admin = client(&options.admin())?;
+        let (consumer, uncommitted) = (client(&options.consumer())?, client(&options.uncommitted_consumer())?);
         let cluster = Cluster {
             options,
             admin,
@@ -99,7 +96,7 @@ impl Cluster {
 
     /// A consumer of its own for a reader.
     pub fn consumer(&self) -> Result<BaseConsumer<Context>> {
-        BaseConsumer::from_config_and_context(&self.options.consumer(), Context::default()).map_err(|error| told(&error, None))
+        client(&self.options.consumer())
     }
 
     pub fn create_topic(&self, name: &str, config: &TopicConfig) -> Result<()> {
@@ -165,7 +162,7 @@ impl Cluster {
         Ok(Some(count))
     }
 
-    pub fn partitions(&self, name: &str) -> Result<u32> {
+    fn partitions(&self, name: &str) -> Result<u32> {
         if let Some(count) = self.partitions.read().get(name) {
             return Ok(*count);
         }
@@ -246,10 +243,8 @@ impl Cluster {
         let (start, end) = self.watermarks(&self.consumer, partition)?;
         let written = self.written.lock().get(partition).filter(|(_, when)| when.elapsed() < SEEN_WITHIN).map_or(0, |(last, _)| last + 1);
         let (start, end) = (u64::try_from(start).unwrap_or_default(), u64::try_from(end).unwrap_or_default().max(written));
-        match is_of_columns(&partition.topic) {
-            true => Ok(OffsetRange { start: first_row(start), end: first_row(end) }),
-            false => Ok(OffsetRange { start, end }),
-        }
+        let offset = |record: u64| offset_of(&partition.topic, record);
+        Ok(OffsetRange { start: offset(start), end: offset(end) })
     }
 
     /// The first offset and the end, as the consumer may see it. Waits for a leader where there is none at the moment.
@@ -303,7 +298,7 @@ impl Cluster {
         if before <= range.start {
             return Ok(());
         }
-        let before = if is_of_columns(&partition.topic) { record_of(before) } else { before };
+        let before = record_at(&partition.topic, before);
         let fails = |error: KafkaError| told(&error, Some(&partition.topic));
         let mut list = TopicPartitionList::with_capacity(1);
         let number = i32::try_from(partition.partition).unwrap_or(i32::MAX);
@@ -312,6 +307,11 @@ impl Cluster {
         let done = block_on(self.admin.delete_records(&list, &self.request())).map_err(fails)?;
         done.elements().iter().try_for_each(|element| element.error()).map_err(fails)
     }
+}
+
+/// A client of whatever kind.
+fn client<T: FromClientConfigAndContext<Context>>(config: &ClientConfig) -> Result<T> {
+    T::from_config_and_context(config, Context::default()).map_err(|error| told(&error, None))
 }
 
 /// As strings, the way Kafka wants them.

@@ -17,7 +17,7 @@ use millpond_log::{Control, Entry, Error, Payload, Result};
 const COLUMNS: u8 = 1;
 const CONTROL: u8 = 2;
 /// Rows of one record, so that their places fit into an offset.
-pub(crate) const ROWS_MAX: u64 = 1 << ROW_BITS;
+const ROWS_MAX: u64 = 1 << ROW_BITS;
 const ROW_BITS: u32 = 16;
 /// A record is not to be larger than this, unless one row is.
 const BYTES_MAX: usize = 512 << 10;
@@ -27,14 +27,30 @@ pub(crate) fn is_of_columns(topic: &str) -> bool {
     topic.starts_with("_millpond-") && topic.ends_with("-repartition")
 }
 
+/// The log's offset of a record of the topic.
+pub(crate) fn offset_of(topic: &str, record: u64) -> u64 {
+    if is_of_columns(topic) { first_row(record) } else { record }
+}
+
+/// The record of the topic at the log's offset.
+pub(crate) fn record_at(topic: &str, offset: u64) -> u64 {
+    if is_of_columns(topic) { record_of(offset) } else { offset }
+}
+
 /// The offset of a record's first row.
 pub(crate) fn first_row(record_offset: u64) -> u64 {
     record_offset << ROW_BITS
 }
 
 /// The record in which the row is.
-pub(crate) fn record_of(row_offset: u64) -> u64 {
+fn record_of(row_offset: u64) -> u64 {
     row_offset >> ROW_BITS
+}
+
+/// How many records lie between two of the log's offsets; one that is read in part counts.
+pub(crate) fn records_between(topic: &str, from: u64, to: u64) -> u64 {
+    let to = if is_of_columns(topic) { to.saturating_add(ROWS_MAX - 1) } else { to };
+    record_at(topic, to).saturating_sub(record_at(topic, from))
 }
 
 /// The values of the records that the entry becomes.

@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 ///   Fatal       the producer is of no use any more: throw it away, a new one may go on
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     Retriable,
     Abortable,
     Fenced,
@@ -20,7 +20,7 @@ pub enum Class {
 }
 
 impl Class {
-    pub(crate) fn of(error: &KafkaError) -> Class {
+    pub fn of(error: &KafkaError) -> Class {
         if code_of(error).is_some_and(is_fenced) {
             return Class::Fenced;
         }

@@ -1,7 +1,7 @@
 //! The log over Apache Kafka: topics are Kafka topics, transactions Kafka transactions. The only crate that knows librdkafka.
 //!
 //! ```text
-//!   append ──► a producer of the pool: begin ─► send ─► drain ─► commit      transactional.id = member id + number
+//!   append ──► a producer of the pool: begin ─► send ─► drain ─► commit      transactional.id = service id + number
 //!   fetch  ──► a reader: consumer ─► queue of the partition ─► a batch of messages ─► Arrow columns
 //!   topics ──► admin client; offsets, metadata ──► a consumer that reads nothing
 //! ```
@@ -29,6 +29,5 @@ mod readers;
 mod records;
 mod send;
 
-pub use error::Class;
 pub use log::KafkaLog;
 pub use options::Options;

@@ -8,7 +8,7 @@ use millpond_log::{
 };
 
 use crate::cluster::Cluster;
-use crate::columns::{ROWS_MAX, first_row, is_of_columns, record_of};
+use crate::columns::{offset_of, records_between};
 use crate::options::Options;
 use crate::producer::Written;
 use crate::producers::Producers;
@@ -59,8 +59,7 @@ impl Log for KafkaLog {
 
     fn known_end(&self, partition: &TopicPartition) -> Result<u64> {
         match self.readers.known_end(partition) {
-            Some(end) if is_of_columns(&partition.topic) => Ok(first_row(end)),
-            Some(end) => Ok(end),
+            Some(end) => Ok(offset_of(&partition.topic, end)),
             None => Ok(self.cluster.offsets(partition)?.end),
         }
     }
@@ -76,7 +75,7 @@ impl Log for KafkaLog {
         let written = self.producers.transact(&transaction.appends)?;
         let appended = |(append, written): (&Append, &Written)| {
             self.cluster.wrote(&append.target, written.last);
-            let base_offset = if is_of_columns(&append.target.topic) { first_row(written.first) } else { written.first };
+            let base_offset = offset_of(&append.target.topic, written.first);
             Appended { target: append.target.clone(), base_offset, rows: append.entry.rows() as u64 }
         };
         let appended = transaction.appends.iter().zip(&written).map(appended).collect();
@@ -124,11 +123,7 @@ impl Log for KafkaLog {
     }
 
     fn records_between(&self, partition: &TopicPartition, from: u64, to: u64) -> u64 {
-        match is_of_columns(&partition.topic) {
-            // One that is read in part counts.
-            true => record_of(to.saturating_add(ROWS_MAX - 1)).saturating_sub(record_of(from)),
-            false => to.saturating_sub(from),
-        }
+        records_between(&partition.topic, from, to)
     }
 
     fn settle(&self, partition: &TopicPartition) -> Result<()> {

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::cluster::Cluster;
-use crate::columns::{first_row, is_of_columns, record_of};
+use crate::columns::{is_of_columns, offset_of, record_at};
 use crate::context::Context;
 use crate::error::told;
 use crate::queue::{CHUNK, Message, PartitionQueue};
@@ -76,7 +76,7 @@ impl Reader {
     /// What has come. Waits up to `wait` when nothing has; then only [`Fetch::next_offset`] tells whether it came further.
     pub fn fetch(&mut self, partition: &TopicPartition, from: u64, limit: FetchLimit, wait: Duration) -> Result<Fetch> {
         let columns = is_of_columns(&partition.topic);
-        let start = if columns { record_of(from) } else { from };
+        let start = record_at(&partition.topic, from);
         self.stand_at(partition, start)?;
         let assigned = self.partitions.get_mut(partition).expect("it was assigned just now");
         let entries = if columns { Entries::columns(from) } else { Entries::opaque() };
@@ -104,7 +104,7 @@ impl Reader {
                 return Err(self.why(partition, from, code, &text));
             }
         }
-        let next_offset = if columns { first_row(taken.next).max(from) } else { taken.next };
+        let next_offset = offset_of(&partition.topic, taken.next).max(from);
         Ok(Fetch { entries: taken.entries.finish(), next_offset })
     }
 

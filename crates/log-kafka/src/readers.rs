@@ -15,7 +15,7 @@ use millpond_log::{Fetch, FetchLimit, Result, TopicPartition};
 use parking_lot::{Condvar, Mutex};
 
 use crate::cluster::Cluster;
-use crate::columns::{is_of_columns, record_of};
+use crate::columns::record_at;
 use crate::reader::Reader;
 
 const READERS_MAX: usize = 8;
@@ -44,8 +44,7 @@ impl Readers {
 
     /// What is there from `from` on, or how much further a reader has come without anything to see; waits up to `wait` for it.
     pub fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit, wait: Duration) -> Result<Fetch> {
-        let start = if is_of_columns(&partition.topic) { record_of(from) } else { from };
-        let mut reader = self.take(partition, start)?;
+        let mut reader = self.take(partition, record_at(&partition.topic, from))?;
         let fetched = reader.fetch(partition, from, limit, wait);
         self.give_back(reader);
         fetched

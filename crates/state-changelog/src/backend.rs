@@ -67,10 +67,6 @@ impl Changelogged {
         Ok(Arc::new(backend))
     }
 
-    pub fn database(&self) -> &Arc<Database> {
-        &self.database
-    }
-
     /// The log has these writes, or may have them, and the database has not.
     fn fall_behind(&self, writes: &WriteSet) {
         let mut taken_over = self.taken_over.lock();
@@ -133,6 +129,10 @@ impl Backend for Changelogged {
             return Ok(id);
         }
         let _opening = self.opening.lock();
+        // Another task may have opened it meanwhile.
+        if self.stores.read().contains_key(&id) {
+            return Ok(id);
+        }
         let shared = topics::is_shared(name);
         let changelog: Option<Arc<str>> = (!shared).then(|| topics::changelog(&self.service_id, name).into());
         if let Some(topic) = &changelog {
@@ -145,11 +145,12 @@ impl Backend for Changelogged {
     fn take_over(&self, store: StoreId, partition: u32) -> Result<()> {
         let place = (store, partition);
         let Some(Store { name, changelog }) = self.stores.read().get(&store).cloned() else { return Ok(()) };
-        let behind = self.taken_over.lock().behind.contains(&place);
+        let (current, behind) = {
+            let taken_over = self.taken_over.lock();
+            (taken_over.current.contains(&place), taken_over.behind.contains(&place))
+        };
         match changelog {
-            Some(topic) if behind || !self.taken_over.lock().current.contains(&place) => {
-                restore::partition(self, store, &TopicPartition { topic, partition })?;
-            }
+            Some(topic) if !current => restore::partition(self, store, &TopicPartition { topic, partition })?,
             None if behind => restore::offsets(self, Some((&name, partition)))?,
             _ => return Ok(()),
         }

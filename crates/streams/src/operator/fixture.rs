@@ -151,6 +151,23 @@ impl Run {
         self.with(|operator, context| operator.advance(stream_time, context).unwrap());
     }
 
+    /// Cuts the rows into batches and commits, as `cuts` says: 0 for on in the same batch, 1 for a new batch, 2 for a commit before it.
+    pub(crate) fn feed(&mut self, rows: &[Row<'_>], cuts: &[u8]) {
+        let (mut from, mut stream_time) = (0, 0);
+        for to in 1..=rows.len() {
+            let cut = if to == rows.len() { 2 } else { cuts[to % cuts.len()] };
+            if cut > 0 {
+                self.process(stream(&rows[from..to], stream_time));
+                stream_time = rows[from..to].iter().fold(stream_time, |time, row| time.max(row.2));
+                self.advance(stream_time);
+                from = to;
+            }
+            if cut > 1 {
+                self.commit();
+            }
+        }
+    }
+
     pub(crate) fn commit(&mut self) {
         self.with(|operator, context| operator.flush(context).unwrap());
         let mut writes = WriteSet::default();

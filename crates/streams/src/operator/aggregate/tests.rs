@@ -177,23 +177,6 @@ fn mistakes_of_the_planner_are_told() {
     error(&AggregateSpec { window: Some(WindowSpec { retention_ms: 14, ..good.window.unwrap() }), ..good.clone() }, true);
 }
 
-/// Cuts the rows into batches and commits, as `cuts` says: 0 for on in the same batch, 1 for a new batch, 2 for a commit before it.
-fn feed(run: &mut Run, rows: &[Row<'_>], cuts: &[u8]) {
-    let (mut from, mut stream_time) = (0, 0);
-    for to in 1..=rows.len() {
-        let cut = if to == rows.len() { 2 } else { cuts[to % cuts.len()] };
-        if cut > 0 {
-            run.process(stream(&rows[from..to], stream_time));
-            stream_time = rows[from..to].iter().fold(stream_time, |time, row| time.max(row.2));
-            run.advance(stream_time);
-            from = to;
-        }
-        if cut > 1 {
-            run.commit();
-        }
-    }
-}
-
 /// Count, sum, maximum, and all values in order.
 const NAMES: [&str; 4] = ["count", "sum", "max", "array_agg"];
 
@@ -248,11 +231,11 @@ proptest! {
         let expected = by_hand(&rows, &windows);
         for emit in [Emit::Changes, Emit::EveryUpdate] {
             let mut single = run(&spec(Phase::Single, &NAMES, window, emit));
-            feed(&mut single, &rows, &cuts);
+            single.feed(&rows, &cuts);
             prop_assert_eq!(single.table(3), expected.clone());
         }
         let mut one_by_one = run(&spec(Phase::Single, &NAMES, window, Emit::Changes));
-        feed(&mut one_by_one, &rows, &[2]);
+        one_by_one.feed(&rows, &[2]);
         prop_assert_eq!(one_by_one.table(3), expected.clone());
     }
 
@@ -265,7 +248,7 @@ proptest! {
         let window = time_window(10, 5, grace);
         let windows = TimeWindows::new(window.as_ref().unwrap()).unwrap();
         let mut run = run(&spec(Phase::Single, &NAMES, window, Emit::Final));
-        feed(&mut run, &rows, &cuts);
+        run.feed(&rows, &cuts);
         run.advance(i64::MAX);
         prop_assert_eq!(run.table(3), by_hand(&rows, &windows));
     }
@@ -280,7 +263,7 @@ proptest! {
         let window = time_window(10, 5, grace);
         let windows = TimeWindows::new(window.as_ref().unwrap()).unwrap();
         let mut partial = run(&spec(Phase::Partial, &NAMES, window, Emit::Changes));
-        feed(&mut partial, &rows, &cuts);
+        partial.feed(&rows, &cuts);
         let partial_output = output(&spec(Phase::Partial, &NAMES, window, Emit::Changes));
         for emit in [Emit::Changes, Emit::Final] {
             let spec = AggregateSpec { group: vec![], ..spec(Phase::Final, &NAMES, window, emit) };

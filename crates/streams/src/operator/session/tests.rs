@@ -134,21 +134,9 @@ fn by_hand(rows: &[Row<'_>], gap: i64) -> BTreeMap<Vec<String>, Vec<String>> {
     sessions
 }
 
-/// Processes `rows` in the pieces that `cuts` make, with a commit after some, and gives the table.
+/// The table after `rows` in the pieces that `cuts` make, and all windows' end.
 fn in_pieces(mut run: Run, rows: &[Row<'_>], cuts: &[u8]) -> BTreeMap<Vec<String>, Vec<String>> {
-    let (mut from, mut stream_time) = (0, 0);
-    for to in 1..=rows.len() {
-        let cut = if to == rows.len() { 2 } else { cuts[to % cuts.len()] };
-        if cut > 0 {
-            run.process(stream(&rows[from..to], stream_time));
-            stream_time = rows[from..to].iter().fold(stream_time, |time, row| time.max(row.2));
-            run.advance(stream_time);
-            from = to;
-        }
-        if cut > 1 {
-            run.commit();
-        }
-    }
+    run.feed(rows, cuts);
     run.advance(i64::MAX);
     run.table(3)
 }
