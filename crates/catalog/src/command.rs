@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Query, QueryState, Source};
+use crate::{Query, QueryState, Reset, Source};
 
 /// One validated change of the catalog. Sources and queries are resolved: applying one needs neither parser nor planner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,5 +35,10 @@ pub enum Command {
     Query {
         query: String,
         state: QueryState,
+    },
+    /// The query forgets what it has and starts again; its sink stays.
+    Reset {
+        query: String,
+        reset: Reset,
     },
 }

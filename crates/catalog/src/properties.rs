@@ -196,7 +196,7 @@ fn window(raw: &Raw<'_>) -> Result<Option<WindowType>> {
 fn place_check(raw: &Raw<'_>, place: Place) -> Result<()> {
     let refused: &[&str] = match place {
         Place::Create => &["cleanup_policy", "query_id", "emit_every_update"],
-        Place::CreateAs => &["cleanup_policy", "window_type", "window_size", "on_error", "source_connector"],
+        Place::CreateAs => &["cleanup_policy", "query_id", "window_type", "window_size", "on_error", "source_connector"],
         Place::Insert => &NAMES,
     };
     let allowed: &[&str] = if place == Place::Insert { &["query_id", "emit_every_update", "idle_timeout"] } else { &[] };
@@ -287,6 +287,16 @@ mod tests {
     fn what_is_misspelt_is_told_what_was_meant() {
         let error = parse(&[("kafka_topc", "x")], Place::Create).expect_err("misspelt");
         assert_eq!(error.hint().as_deref(), Some("Perhaps you meant \"kafka_topic\"."));
+    }
+
+    #[test]
+    fn only_insert_names_its_query() {
+        let query_id = [("query_id", "Q")];
+        assert_eq!(parse(&query_id, Place::Insert).expect("its place").query_id.as_deref(), Some("q"));
+        for place in [Place::Create, Place::CreateAs] {
+            let error = parse(&query_id, place).expect_err("misplaced");
+            assert_eq!(error.to_string(), "property \"query_id\" cannot stand here");
+        }
     }
 
     #[test]

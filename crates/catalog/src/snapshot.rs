@@ -63,11 +63,8 @@ impl Snapshot {
                 next.query(query)?;
                 next.queries.remove(query);
             }
-            Command::Query { query, state } => {
-                let mut changed = Query::clone(next.query(query)?);
-                changed.state = *state;
-                next.queries.insert(query.clone(), Arc::new(changed));
-            }
+            Command::Query { query, state } => next.change_query(query, |query| query.state = *state)?,
+            Command::Reset { query, reset } => next.change_query(query, |query| query.reset = Some(reset.clone()))?,
         }
         Ok(next)
     }
@@ -90,7 +87,16 @@ impl Snapshot {
         for read in &query.reads {
             self.source(read)?;
         }
-        self.queries.insert(query.id.clone(), Arc::new(query.clone()));
+        // What takes the place of a query goes on from its state.
+        let reset = self.queries.get(&query.id).and_then(|replaced| replaced.reset.clone());
+        self.queries.insert(query.id.clone(), Arc::new(Query { reset, ..query.clone() }));
+        Ok(())
+    }
+
+    fn change_query(&mut self, id: &str, change: impl FnOnce(&mut Query)) -> Result<()> {
+        let mut changed = Query::clone(self.query(id)?);
+        change(&mut changed);
+        self.queries.insert(id.to_string(), Arc::new(changed));
         Ok(())
     }
 
@@ -159,4 +165,45 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Reset, Start};
+
+    /// As command logs have it since before there were resets.
+    const CREATED: &str = r#"{"command": "create_as", "or_replace": true,
+        "source": {"kind": "table", "name": "t", "columns": [], "topic": "t", "partitions": 1, "key_format": "native", "value_format": "native",
+            "timestamp": null, "window": null, "on_error": "skip", "retention_ms": null, "read_only": false, "wrap_single_value": null,
+            "dialect": "millpond", "sql": "CREATE TABLE t AS …"},
+        "query": {"id": "ctas_t", "sql": "CREATE TABLE t AS …", "dialect": "millpond", "settings": [], "reads": [], "sink": "t",
+            "state": "running"}}"#;
+
+    #[test]
+    fn a_query_remembers_its_last_reset() {
+        let created: Command = serde_json::from_str(CREATED).unwrap();
+        assert!(!serde_json::to_string(&created).unwrap().contains("reset"));
+        let catalog = Snapshot::default().apply(&created).unwrap();
+        assert_eq!(catalog.query("ctas_t").unwrap().reset, None);
+
+        let reset = |number, offset| Reset { number, start_at: vec![Start { topic: "s".to_string(), partition: 0, offset }] };
+        let command = |number| Command::Reset { query: "ctas_t".to_string(), reset: reset(number, 5) };
+        let written = serde_json::to_string(&command(2)).unwrap();
+        assert_eq!(
+            written,
+            r#"{"command":"reset","query":"ctas_t","reset":{"number":2,"start_at":[{"topic":"s","partition":0,"offset":5}]}}"#
+        );
+        assert_eq!(serde_json::from_str::<Command>(&written).unwrap(), command(2));
+
+        let paused = Command::Query { query: "ctas_t".to_string(), state: crate::QueryState::Paused };
+        let catalog = catalog.apply(&paused).unwrap().apply(&command(2)).unwrap().apply(&command(3)).unwrap();
+        let query = catalog.query("ctas_t").unwrap();
+        assert_eq!((query.state, query.reset.as_ref()), (crate::QueryState::Paused, Some(&reset(3, 5))), "it is not started");
+        let replaced = catalog.apply(&created).unwrap();
+        assert_eq!(replaced.query("ctas_t").unwrap().reset, Some(reset(3, 5)), "the state stays, and so does what is said of it");
+        let terminated = replaced.apply(&Command::Terminate { query: "ctas_t".to_string() }).unwrap();
+        assert!(matches!(terminated.apply(&command(4)), Err(Error::UnknownQuery { .. })));
+        assert_eq!(terminated.apply(&created).unwrap().query("ctas_t").unwrap().reset, None, "what is made anew was never reset");
+    }
 }

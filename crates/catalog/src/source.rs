@@ -125,6 +125,23 @@ pub enum QueryState {
     Paused,
 }
 
+/// ALTER QUERY … RESET, as the query remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reset {
+    /// Of all resets of all queries, no other has it. A query's state has the number of the reset behind which it was made.
+    pub number: u64,
+    /// Where inputs without a committed position begin; others than these begin at their first record.
+    pub start_at: Vec<Start>,
+}
+
+/// A place in a source's topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    pub topic: String,
+    pub partition: u32,
+    pub offset: u64,
+}
+
 /// A persistent query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
@@ -140,4 +157,7 @@ pub struct Query {
     /// Name of the source it fills.
     pub sink: String,
     pub state: QueryState,
+    /// Its last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
 }

@@ -1,11 +1,18 @@
 //! Row counts of tasks, kept with their state so that they survive a restart: a row that is counted is committed, and the other way round.
+//!
+//! ```text
+//!  <sub-topology (u32)>  the counts of a task, in its partition
+//!  reset                 number (u64) of the reset behind which the query's state was made, in partition 0
+//! ```
 
-use millpond_state::{Backend, Reader, Result, StoreId, Writes};
+use millpond_state::{Backend, Reader, Result, StoreConfig, StoreId, Writes};
 use millpond_streams::operator::Counters;
 
-/// Opens the store of a query's counters. Key: the sub-topology's id; partition: the task's.
+const RESET: &[u8] = b"reset";
+
+/// Opens the store of a query's counters.
 pub(crate) fn open(backend: &dyn Backend, query: &str, partitions: u32) -> Result<StoreId> {
-    backend.open_store(&format!("{query}/$counters"), partitions)
+    backend.open_store(&format!("{query}/$counters"), StoreConfig::keep(partitions))
 }
 
 pub(crate) fn read(reader: &(impl Reader + ?Sized), store: StoreId, sub_topology: u32, partition: u32) -> Result<Counters> {
@@ -16,6 +23,18 @@ pub(crate) fn read(reader: &(impl Reader + ?Sized), store: StoreId, sub_topology
 pub(crate) fn write(store: StoreId, sub_topology: u32, partition: u32, counters: &Counters) -> Writes {
     let mut writes = Writes::new(store, partition);
     writes.put(&sub_topology.to_be_bytes(), &encode(counters));
+    writes
+}
+
+/// `None`: the query was not reset since it was made.
+pub(crate) fn read_reset(reader: &(impl Reader + ?Sized), store: StoreId) -> Result<Option<u64>> {
+    let found = reader.get_many(store, 0, &[RESET])?;
+    Ok(found.into_iter().flatten().next().and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
+}
+
+pub(crate) fn write_reset(store: StoreId, number: u64) -> Writes {
+    let mut writes = Writes::new(store, 0);
+    writes.put(RESET, &number.to_be_bytes());
     writes
 }
 

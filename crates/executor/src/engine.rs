@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use millpond_catalog::{Command, Snapshot};
 use millpond_log::Log;
+use millpond_sql::ast::ResetQuery;
 use millpond_state::Backend;
 use millpond_streams::Topology;
 use parking_lot::{Mutex, RwLock};
@@ -20,7 +21,7 @@ use crate::push::{Ending, Push};
 use crate::runtime::Runtime;
 use crate::status::QueryStatus;
 use crate::worker::Worker;
-use crate::{Error, Result, flush, housekeeping, launch, statements, status, topics};
+use crate::{Error, Result, flush, housekeeping, launch, reset, statements, status, topics};
 
 /// Where everything is kept. In embedded mode both are the same database.
 #[derive(Clone)]
@@ -108,8 +109,23 @@ impl Engine {
     /// Appends a command to the command log, applies it, and carries it out: topics are made, queries started or stopped. `topology` is
     /// what CREATE … AS and INSERT … SELECT were planned to; without one they are planned here.
     pub fn execute(&self, command: Command, topology: Option<Topology>) -> Result<()> {
+        let _statement = self.inner.statement.lock();
+        self.change(command, topology)
+    }
+
+    /// Has a query forget its state, its counters and where it was, and start again from where the statement says.
+    pub fn reset(&self, statement: &ResetQuery) -> Result<()> {
         let runtime = &self.inner.runtime;
         let _statement = self.inner.statement.lock();
+        let reset = reset::command(runtime, &self.catalog(), statement).and_then(|command| self.change(command, None));
+        if reset.is_err() {
+            reset::release(runtime, &self.catalog(), &statement.query);
+        }
+        reset
+    }
+
+    fn change(&self, command: Command, topology: Option<Topology>) -> Result<()> {
+        let runtime = &self.inner.runtime;
         if runtime.is_stopping() {
             return Err(Error::ShuttingDown);
         }

@@ -27,6 +27,12 @@ pub enum Error {
     /// `FLUSH` waited for everything but these.
     #[error("{}", told(failed))]
     NotRunning { failed: Vec<FailedQuery> },
+    /// `ALTER QUERY … RESET` to where the query cannot begin.
+    #[error("cannot reset query \"{query}\": {reason}")]
+    Reset { query: String, reason: String, hint: String },
+    /// Its last reset is in the command log, and could not be completed.
+    #[error("query \"{query}\" is reset and does not start: {reason}")]
+    NotStarted { query: String, reason: String },
     /// The system has no thread for a worker.
     #[error("a worker cannot be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -50,7 +56,8 @@ impl Error {
             Error::Plan(error) => error.sqlstate,
             Error::Rows { .. } => "22000",
             Error::Format(_) | Error::Arrow(_) => "22000",
-            Error::NotRunning { .. } => "55000",
+            Error::NotRunning { .. } | Error::NotStarted { .. } => "55000",
+            Error::Reset { .. } => "22023",
             Error::ShuttingDown => "57P01",
             Error::Commands(_) => "XX001",
             Error::State(_) | Error::Log(_) | Error::Thread(_) => "58030",
@@ -63,6 +70,8 @@ impl Error {
             Error::Catalog(error) => error.hint(),
             Error::Plan(error) => error.hint.clone(),
             Error::NotRunning { failed } => Some(way_out(failed)),
+            Error::Reset { hint, .. } => Some(hint.clone()),
+            Error::NotStarted { query, .. } => Some(format!("When that is mended, write RESUME {query};")),
             _ => None,
         }
     }

@@ -1,16 +1,24 @@
-//! The one thread that is no worker: starts failed queries again, has the log cleaned, reports sizes.
+//! The one thread that is no worker: starts failed queries again, has the log cleaned, reports sizes and progress.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millpond_log::TopicPartition;
+
 use crate::figures;
+use crate::query::RunningQuery;
 use crate::runtime::Runtime;
 
 /// How often the log is cleaned and sizes are measured.
 const CLEAN_INTERVAL_MS: i64 = 60_000;
+/// How often progress is told to those who look from outside.
+const PUBLISH_INTERVAL_MS: i64 = 5_000;
 
 pub(crate) fn run(runtime: &Arc<Runtime>) {
     let mut clean_at_ms = runtime.now_ms() + CLEAN_INTERVAL_MS;
+    let mut publish_at_ms = runtime.now_ms() + PUBLISH_INTERVAL_MS;
+    let mut published = Published::default();
     loop {
         let seen = runtime.housekeeping.current();
         if runtime.is_stopping() {
@@ -21,7 +29,11 @@ pub(crate) fn run(runtime: &Arc<Runtime>) {
             clean_at_ms = now_ms + CLEAN_INTERVAL_MS;
             clean(runtime, now_ms);
         }
-        let next_ms = retry(runtime, now_ms).unwrap_or(clean_at_ms).min(clean_at_ms);
+        if now_ms >= publish_at_ms {
+            publish_at_ms = now_ms + PUBLISH_INTERVAL_MS;
+            published.publish(runtime);
+        }
+        let next_ms = retry(runtime, now_ms).unwrap_or(i64::MAX).min(clean_at_ms).min(publish_at_ms);
         let wait_ms = u64::try_from(next_ms - now_ms).unwrap_or_default().max(1);
         runtime.housekeeping.wait(seen, Some(Duration::from_millis(wait_ms)));
     }
@@ -41,6 +53,43 @@ fn retry(runtime: &Runtime, now_ms: i64) -> Option<i64> {
         }
     }
     next_ms
+}
+
+/// What was told last, of each query.
+#[derive(Default)]
+struct Published {
+    positions: BTreeMap<String, BTreeMap<TopicPartition, u64>>,
+}
+
+impl Published {
+    /// Tells what has changed. What cannot be told is told another time: nothing depends on it.
+    fn publish(&mut self, runtime: &Runtime) {
+        let queries = runtime.all_queries();
+        self.positions.retain(|id, _| queries.iter().any(|query| query.id == *id));
+        for query in queries.iter().filter(|query| query.push_queue().is_none()) {
+            let positions = source_positions(query);
+            if positions.is_empty() || self.positions.get(&query.id) == Some(&positions) {
+                continue;
+            }
+            let list: Vec<(TopicPartition, u64)> = positions.iter().map(|(partition, next)| (partition.clone(), *next)).collect();
+            if let Err(error) = runtime.storage.log.publish_progress(&query.id, &list) {
+                tracing::debug!(query = query.id, %error, "the query's progress cannot be told");
+                return;
+            }
+            self.positions.insert(query.id.clone(), positions);
+        }
+    }
+}
+
+/// Where the query has committed its sources to, by its slowest task.
+fn source_positions(query: &RunningQuery) -> BTreeMap<TopicPartition, u64> {
+    let mut positions = BTreeMap::new();
+    let inputs = query.tasks.iter().filter_map(|task| task.inputs()).flatten().filter(|input| !input.repartition);
+    for input in inputs {
+        let slowest = positions.entry(input.partition).or_insert(input.committed);
+        *slowest = input.committed.min(*slowest);
+    }
+    positions
 }
 
 fn clean(runtime: &Runtime, now_ms: i64) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millpond_catalog::{Query, Source};
+use millpond_catalog::{Query, Snapshot, Source};
 use millpond_log::{Log, TopicPartition};
 use millpond_planner::Settings;
 use millpond_state::memory::MemoryBackend;
@@ -14,11 +14,17 @@ use crate::engine::Storage;
 use crate::push::PushQueue;
 use crate::query::{Plan, Purpose, RunningQuery};
 use crate::runtime::Runtime;
-use crate::{Result, counters, topics};
+use crate::{Result, counters, reset, topics};
 
-pub(crate) fn persistent(runtime: &Runtime, query: &Query, topology: Topology) -> Result<RunningQuery> {
-    let from_earliest = Settings::from_pairs(query.dialect, &query.settings).from_earliest;
-    let plan = shared_plan(runtime, topology, from_earliest)?;
+/// A query of the catalog, which does not run. What it had before its last reset is gone then.
+pub(crate) fn persistent(runtime: &Runtime, catalog: &Snapshot, query: &Query, topology: Topology) -> Result<RunningQuery> {
+    reset::complete(runtime, catalog, query, &topology)?;
+    let start_at = match &query.reset {
+        Some(reset) => reset.start_at.iter().map(|start| (TopicPartition::new(&*start.topic, start.partition), start.offset)).collect(),
+        None if Settings::from_pairs(query.dialect, &query.settings).from_earliest => BTreeMap::new(),
+        None => ends(&*runtime.storage.log, &topology)?,
+    };
+    let plan = shared_plan(runtime, topology, start_at)?;
     Ok(RunningQuery::new(&query.id, Purpose::Persistent, &query.sink, &query.sql, plan, runtime.mailboxes.len()))
 }
 
@@ -26,20 +32,24 @@ pub(crate) fn persistent(runtime: &Runtime, query: &Query, topology: Topology) -
 pub(crate) fn materialize(runtime: &Runtime, table: &Source) -> Result<RunningQuery> {
     let topology = millpond_planner::materialize(table);
     let id = topology.query.clone();
-    let plan = shared_plan(runtime, topology, true)?;
+    let plan = shared_plan(runtime, topology, BTreeMap::new())?;
     let purpose = Purpose::Materialize(table.name.clone());
     Ok(RunningQuery::new(&id, purpose, &table.name, &table.sql, plan, runtime.mailboxes.len()))
 }
 
-fn shared_plan(runtime: &Runtime, topology: Topology, from_earliest: bool) -> Result<Plan> {
+fn shared_plan(runtime: &Runtime, topology: Topology, start_at: BTreeMap<TopicPartition, u64>) -> Result<Plan> {
     topics::create_repartitions(&*runtime.storage.log, &topology)?;
-    let partitions = topology.sub_topologies.iter().map(|sub| sub.partitions).max().unwrap_or(1);
     Ok(Plan {
-        start_at: if from_earliest { BTreeMap::new() } else { ends(&*runtime.storage.log, &topology)? },
-        counters: Some(counters::open(&*runtime.storage.state, &topology.query, partitions)?),
+        start_at,
+        counters: Some(counters::open(&*runtime.storage.state, &topology.query, partitions(&topology))?),
         storage: runtime.storage.clone(),
         topology,
     })
+}
+
+/// Of the sub-topology that has the most.
+pub(crate) fn partitions(topology: &Topology) -> u32 {
+    topology.sub_topologies.iter().map(|sub| sub.partitions).max().unwrap_or(1)
 }
 
 /// Its state and its repartition topics are in memory, and go with it.
@@ -62,11 +72,11 @@ pub(crate) fn push(runtime: &Runtime, topology: Topology, from_earliest: bool, n
 
 /// Where the topics that a query from now on does not look back into end. Tables that streams are joined to, or that are aggregated,
 /// are read whole all the same: without their rows the result would not be one.
-fn ends(log: &dyn Log, topology: &Topology) -> Result<BTreeMap<TopicPartition, u64>> {
-    let nodes = || topology.sub_topologies.iter().flat_map(|sub| sub.nodes.iter().map(|node| (&node.operator, sub.partitions)));
-    let whole_tables = nodes().any(|(operator, _)| matches!(operator, OperatorSpec::StreamTableJoin(_) | OperatorSpec::TableAggregate(_)));
+pub(crate) fn ends(log: &dyn Log, topology: &Topology) -> Result<BTreeMap<TopicPartition, u64>> {
+    let nodes = topology.sub_topologies.iter().flat_map(|sub| sub.nodes.iter().map(|node| (&node.operator, sub.partitions)));
+    let whole_tables = reads_whole_tables(topology);
     let mut ends = BTreeMap::new();
-    for (operator, partitions) in nodes() {
+    for (operator, partitions) in nodes {
         let spec = match operator {
             OperatorSpec::StreamSource(spec) => spec,
             OperatorSpec::TableSource(spec) if !whole_tables => spec,
@@ -79,4 +89,10 @@ fn ends(log: &dyn Log, topology: &Topology) -> Result<BTreeMap<TopicPartition, u
         }
     }
     Ok(ends)
+}
+
+/// Whether the query is wrong without all rows of its tables.
+pub(crate) fn reads_whole_tables(topology: &Topology) -> bool {
+    let mut nodes = topology.sub_topologies.iter().flat_map(|sub| &sub.nodes);
+    nodes.any(|node| matches!(node.operator, OperatorSpec::StreamTableJoin(_) | OperatorSpec::TableAggregate(_)))
 }

@@ -10,6 +10,7 @@
 //! together is one `Backend::commit`.
 
 mod append;
+mod clean_up;
 mod clock;
 mod commands;
 mod config;
@@ -25,6 +26,7 @@ mod processing_log;
 mod progress;
 mod push;
 mod query;
+mod reset;
 mod retry;
 mod runtime;
 mod signal;

@@ -12,11 +12,12 @@ use millpond_log::Log;
 use millpond_sql::ast::Kind;
 use millpond_streams::Topology;
 
+use crate::clean_up::materialize_id;
 use crate::processing_log::{LineKind, LogLine};
 use crate::query::{Purpose, RunningQuery};
 use crate::runtime::Runtime;
 use crate::worker::guarded;
-use crate::{Result, launch, topics};
+use crate::{Error, Result, clean_up, launch, topics};
 
 /// The command with as many partitions as the source's topic has, when there is one already and the statement gives no number. A topology
 /// for another number is void: the query is to be planned anew.
@@ -89,16 +90,16 @@ pub(crate) fn carry_out(
             if replaced.is_some() {
                 // Its rows are stored with the old columns: they are read anew.
                 stop(runtime, &materialize_id(&source.name));
-                clean_up_query(runtime, after, &materialize_id(&source.name))?;
+                clean_up::query(runtime, after, &materialize_id(&source.name))?;
                 runtime.storage.state.drop_store(&table_store(&source.name))?;
             }
             materialize(runtime, source, after)
         }
         Command::CreateAs { source, query, .. } => {
             stop(runtime, &materialize_id(&source.name));
-            replace(runtime, query, topology)
+            replace(runtime, after.query(&query.id)?, topology, after)
         }
-        Command::Insert { query } => replace(runtime, query, topology),
+        Command::Insert { query } => replace(runtime, query, topology, after),
         Command::Drop { name, .. } => {
             end_readers(runtime, name);
             for id in before.queries.keys().filter(|id| !after.queries.contains_key(*id)) {
@@ -113,7 +114,7 @@ pub(crate) fn carry_out(
         Command::Terminate { query } => {
             let gone = before.query(query)?;
             stop(runtime, query);
-            clean_up_query(runtime, after, &gone.id)?;
+            clean_up::query(runtime, after, &gone.id)?;
             match after.sources.get(&gone.sink) {
                 Some(sink) => materialize(runtime, sink, after),
                 None => Ok(()),
@@ -126,22 +127,30 @@ pub(crate) fn carry_out(
             Ok(())
         }
         Command::Query { query, state: QueryState::Running } => resume(runtime, after.query(query)?, after),
+        Command::Reset { query, .. } => {
+            stop(runtime, query);
+            match start_planned(runtime, after.query(query)?, after) {
+                None => Ok(()),
+                Some(reason) => Err(Error::NotStarted { query: query.clone(), reason }),
+            }
+        }
     }
 }
 
-/// Completes the last command of the log, behind which the server may have crashed. Nothing runs yet.
+/// Completes the last command of the log, behind which the server may have crashed. Nothing runs yet. What a reset has to clean up, the
+/// query's start does.
 pub(crate) fn finish(runtime: &Runtime, catalog: &Snapshot, last: &Command) -> Result<()> {
     match last {
         Command::Drop { name, .. } if !catalog.sources.contains_key(name) => {
             let state = &runtime.storage.state;
             for query in [format!("ctas_{name}"), format!("csas_{name}"), materialize_id(name)] {
                 if !catalog.queries.contains_key(&query) {
-                    clean_up_query(runtime, catalog, &query)?;
+                    clean_up::query(runtime, catalog, &query)?;
                 }
             }
             Ok(state.drop_store(&table_store(name))?)
         }
-        Command::Terminate { query } if !catalog.queries.contains_key(query) => clean_up_query(runtime, catalog, query),
+        Command::Terminate { query } if !catalog.queries.contains_key(query) => clean_up::query(runtime, catalog, query),
         _ => Ok(()),
     }
 }
@@ -163,11 +172,12 @@ pub(crate) fn start_all(runtime: &Runtime, catalog: &Snapshot) {
     }
 }
 
-/// Plans and starts a query of the catalog. One that does not plan any more is there as failed, with the reason.
-fn start_planned(runtime: &Runtime, query: &Query, catalog: &Snapshot) {
+/// Plans and starts a query of the catalog. One that does not plan any more, or whose reset cannot be completed, is there as failed, with
+/// the reason that is given back.
+fn start_planned(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Option<String> {
     let launched = guarded(|| {
         let topology = millpond_planner::topology_of(query, catalog)?;
-        launch::persistent(runtime, query, topology)
+        launch::persistent(runtime, catalog, query, topology)
     });
     match launched {
         Ok(launched) => {
@@ -179,16 +189,20 @@ fn start_planned(runtime: &Runtime, query: &Query, catalog: &Snapshot) {
                     running.with_lifecycle(|lifecycle| lifecycle.pause(now_ms));
                 }
             }
+            None
         }
-        Err(reason) => match catalog.source(&query.sink) {
-            Ok(sink) => {
-                let line = LogLine::of_query(runtime.now_ms(), &query.id, LineKind::Failure, reason.clone());
-                runtime.processing_log.write([line]);
-                let failed = RunningQuery::unplannable(&query.id, Purpose::Persistent, &sink.name, &query.sql, reason);
-                runtime.add(failed);
+        Err(reason) => {
+            match catalog.source(&query.sink) {
+                Ok(sink) => {
+                    let line = LogLine::of_query(runtime.now_ms(), &query.id, LineKind::Failure, reason.clone());
+                    runtime.processing_log.write([line]);
+                    let failed = RunningQuery::unplannable(&query.id, Purpose::Persistent, &sink.name, &query.sql, reason.clone());
+                    runtime.add(failed);
+                }
+                Err(error) => tracing::error!(query = query.id, %error, "a query has no sink"),
             }
-            Err(error) => tracing::error!(query = query.id, %error, "a query has no sink"),
-        },
+            Some(reason)
+        }
     }
 }
 
@@ -198,10 +212,10 @@ fn fail_unplanned(runtime: &Runtime, id: &str, purpose: Purpose, source: &Source
 }
 
 /// Starts the query; one of the same id ends before. Its stores stay: nodes that have kept their ids find them again.
-fn replace(runtime: &Runtime, query: &Query, topology: Option<Topology>) -> Result<()> {
+fn replace(runtime: &Runtime, query: &Query, topology: Option<Topology>, catalog: &Snapshot) -> Result<()> {
     stop(runtime, &query.id);
     if let Some(topology) = topology {
-        let launched = launch::persistent(runtime, query, topology)?;
+        let launched = launch::persistent(runtime, catalog, query, topology)?;
         runtime.start(&runtime.add(launched));
     }
     Ok(())
@@ -211,7 +225,7 @@ fn resume(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Result<()> {
     match runtime.query(&query.id) {
         Some(running) if running.plan.is_some() => runtime.start(&running),
         // It did not plan when the server started; it may now.
-        _ => start_planned(runtime, query, catalog),
+        _ => drop(start_planned(runtime, query, catalog)),
     }
     Ok(())
 }
@@ -244,43 +258,15 @@ fn end_readers(runtime: &Runtime, source: &str) {
 
 fn clean_up_dropped(runtime: &Runtime, after: &Snapshot, source: &Source, gone: &[&Query], delete_topic: bool) -> Result<()> {
     for query in gone {
-        clean_up_query(runtime, after, &query.id)?;
+        clean_up::query(runtime, after, &query.id)?;
     }
-    clean_up_query(runtime, after, &materialize_id(&source.name))?;
+    clean_up::query(runtime, after, &materialize_id(&source.name))?;
     runtime.storage.state.drop_store(&table_store(&source.name))?;
     if delete_topic { topics::delete(&*runtime.storage.log, &source.topic) } else { Ok(()) }
 }
 
-/// The query's stores (positions and counters among them) and repartition topics.
-fn clean_up_query(runtime: &Runtime, catalog: &Snapshot, id: &str) -> Result<()> {
-    for (name, _) in runtime.storage.state.stores()? {
-        if is_of(&name, id, catalog, |id| format!("{id}/")) {
-            runtime.storage.state.drop_store(&name)?;
-        }
-    }
-    let log: &dyn Log = &*runtime.storage.log;
-    let service = &runtime.config.service_id;
-    for topic in log.topics()? {
-        if topic.name.ends_with("-repartition") && is_of(&topic.name, id, catalog, |id| format!("_millpond-{service}-{id}-")) {
-            topics::delete(log, &topic.name)?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether `name` begins as the names of query `id` do, and not as those of another whose id only begins like this one.
-fn is_of(name: &str, id: &str, catalog: &Snapshot, prefix: impl Fn(&str) -> String) -> bool {
-    let internal = catalog.sources.keys().map(|table| materialize_id(table));
-    let mut others = catalog.queries.keys().cloned().chain(internal).filter(|other| other.len() > id.len());
-    name.starts_with(&prefix(id)) && !others.any(|other| name.starts_with(&prefix(&other)))
-}
-
 fn deletes_topic(command: &Command) -> bool {
     matches!(command, Command::Drop { delete_topic: true, .. })
-}
-
-fn materialize_id(table: &str) -> String {
-    format!("materialize_{table}")
 }
 
 /// As [`Source::table_store`].

@@ -13,6 +13,7 @@ mod commit;
 mod guarded;
 mod running;
 mod slots;
+mod upstream;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -28,7 +28,12 @@ impl Embedded {
                     Cleanup::Delete { retention_ms, retention_bytes } => {
                         cleaned.entries_deleted += self.retain(topic, partition, retention_ms, retention_bytes, now_ms)?;
                     }
-                    Cleanup::Compact => cleaned.rows_compacted += self.compact(topic, partition, now_ms)?,
+                    Cleanup::Compact { retention_ms } => {
+                        if retention_ms.is_some() {
+                            cleaned.entries_deleted += self.retain(topic, partition, retention_ms, None, now_ms)?;
+                        }
+                        cleaned.rows_compacted += self.compact(topic, partition, now_ms)?;
+                    }
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use millpond_log::{
     Appended, Cleaned, Error, Fetch, FetchLimit, Log, OffsetRange, Result, TopicConfig, TopicInfo, TopicPartition, Transaction,
 };
-use millpond_state::{Backend, Expiry, KeyRange, Reader, Snapshot, StoreId, Visit, WriteSet};
+use millpond_state::{Backend, Expiry, KeyRange, Reader, Snapshot, StoreConfig, StoreId, Visit, WriteSet};
 use millpond_state_rocksdb::{Database, rocksdb};
 use parking_lot::{Mutex, RwLock};
 
@@ -183,8 +183,12 @@ impl Reader for Embedded {
 }
 
 impl Backend for Embedded {
-    fn open_store(&self, name: &str, _partitions: u32) -> millpond_state::Result<StoreId> {
+    fn open_store(&self, name: &str, _config: StoreConfig) -> millpond_state::Result<StoreId> {
         self.entries.database.open_store(name)
+    }
+
+    fn find_store(&self, name: &str) -> Option<StoreId> {
+        self.entries.database.find_store(name)
     }
 
     /// There is no other place to commit to.

@@ -84,8 +84,7 @@ pub fn find<'a>(table: &'a Table, name: &str) -> Result<&'a Arc<Topic>> {
 }
 
 pub fn out_of_range(at: &TopicPartition, offset: u64, range: OffsetRange) -> Error {
-    let OffsetRange { start, end } = range;
-    Error::OffsetOutOfRange { topic: at.topic.to_string(), partition: at.partition, offset, start, end }
+    range.out_of_range(at, offset)
 }
 
 /// The key of the entry whose last offset it is; also where the entries from that offset on begin.
@@ -175,7 +174,7 @@ pub fn delete(database: &Database, topic: &Topic) -> Result<()> {
     database.write(batch).map_err(log_error)
 }
 
-/// id(4) partitions(4), then 0 retention(1+8) retention bytes(1+8), or 1; then the key columns: length(4) name.
+/// id(4) partitions(4), then 0 retention(1+8) retention bytes(1+8), or 1, or 2 retention(8); then the key columns: length(4) name.
 fn encode_config(id: u32, config: &TopicConfig) -> Vec<u8> {
     let mut bytes = [id.to_be_bytes(), config.partitions.to_be_bytes()].concat();
     match config.cleanup {
@@ -186,7 +185,11 @@ fn encode_config(id: u32, config: &TopicConfig) -> Vec<u8> {
                 bytes.extend_from_slice(&number.unwrap_or_default());
             }
         }
-        Cleanup::Compact => bytes.push(1),
+        Cleanup::Compact { retention_ms: None } => bytes.push(1),
+        Cleanup::Compact { retention_ms: Some(retention_ms) } => {
+            bytes.push(2);
+            bytes.extend_from_slice(&retention_ms.to_be_bytes());
+        }
     }
     for column in &config.key_columns {
         bytes.extend_from_slice(&(column.len() as u32).to_be_bytes());
@@ -207,7 +210,12 @@ fn decode_config(bytes: &[u8]) -> Option<(u32, TopicConfig)> {
     };
     let cleanup = match cleanup {
         0 => Cleanup::Delete { retention_ms: optional()?.map(i64::from_be_bytes), retention_bytes: optional()?.map(u64::from_be_bytes) },
-        1 => Cleanup::Compact,
+        1 => Cleanup::Compact { retention_ms: None },
+        2 => {
+            let (retention_ms, after) = rest.split_first_chunk::<8>()?;
+            rest = after;
+            Cleanup::Compact { retention_ms: Some(i64::from_be_bytes(*retention_ms)) }
+        }
         _ => return None,
     };
     let mut key_columns = Vec::new();
@@ -228,7 +236,8 @@ mod tests {
     #[test]
     fn configurations_come_back() {
         let delete = |retention_ms, retention_bytes| Cleanup::Delete { retention_ms, retention_bytes };
-        for cleanup in [delete(None, None), delete(Some(-1), None), delete(None, Some(9)), Cleanup::Compact] {
+        let compact = |retention_ms| Cleanup::Compact { retention_ms };
+        for cleanup in [delete(None, None), delete(Some(-1), None), delete(None, Some(9)), compact(None), compact(Some(9))] {
             let config = TopicConfig { partitions: 7, cleanup, key_columns: vec!["a".to_owned(), "größe".to_owned()] };
             let bytes = encode_config(3, &config);
             assert_eq!(decode_config(&bytes), Some((3, config)));

@@ -14,7 +14,7 @@ fn open() -> (TempDir, Arc<Embedded>) {
 
 mod log {
     millpond_log::log_conformance!(super::open());
-    millpond_log::log_cleaning_conformance!(super::open());
+    millpond_log::log_local_conformance!(super::open());
 }
 
 /// Nothing is cached, so every entry comes from the disk.
@@ -29,7 +29,7 @@ mod log_without_cache {
     }
 
     millpond_log::log_conformance!(open());
-    millpond_log::log_cleaning_conformance!(open());
+    millpond_log::log_local_conformance!(open());
 }
 
 mod state {

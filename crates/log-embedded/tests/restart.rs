@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use millpond_log::opaque::{Columns, Record, batch};
 use millpond_log::{Append, Cleanup, Entry, FetchLimit, Log, OffsetRange, TopicConfig, TopicPartition, Transaction};
 use millpond_log_embedded::{Embedded, Options};
-use millpond_state::{Backend, Reader, StoreId, WriteSet, Writes};
+use millpond_state::{Backend, Reader, StoreConfig, StoreId, WriteSet, Writes};
 use millpond_state_rocksdb::rocksdb::checkpoint::Checkpoint;
 
 fn open(path: &Path) -> Arc<Embedded> {
@@ -63,12 +63,12 @@ fn what_was_committed_is_there_after_a_crash() {
     let (directory, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let embedded = open(directory.path());
     embedded.create_topic("t", &TopicConfig::keep(2)).unwrap();
-    let store = embedded.open_store("s", 1).unwrap();
+    let store = embedded.open_store("s", StoreConfig::keep(1)).unwrap();
     (0..100).for_each(|number| commit(&embedded, store, number));
     // Nothing is closed or flushed: the files are as a kill would leave them.
     copy(directory.path(), crashed.path());
     let found = open(crashed.path());
-    assert_eq!(check(&found, found.open_store("s", 1).unwrap()), 100);
+    assert_eq!(check(&found, found.open_store("s", StoreConfig::keep(1)).unwrap()), 100);
     commit(&found, store, 100);
     assert_eq!(check(&found, store), 101);
 }
@@ -79,7 +79,7 @@ fn a_copy_taken_at_any_moment_is_whole() {
     let directory = tempfile::tempdir().unwrap();
     let embedded = open(directory.path());
     embedded.create_topic("t", &TopicConfig::keep(2)).unwrap();
-    let store = embedded.open_store("s", 1).unwrap();
+    let store = embedded.open_store("s", StoreConfig::keep(1)).unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

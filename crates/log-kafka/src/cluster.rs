@@ -13,16 +13,19 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::columns::{is_of_columns, offset_of, record_at};
+use crate::columns::{offset_of, record_at};
 use crate::context::Context;
 use crate::error::{code_of, told};
+use crate::groups;
 use crate::notifier::Notifier;
 use crate::options::Options;
 
-/// A transaction that was committed is seen by then, if its topic is still the same.
+/// A topic that was made, and a transaction that was committed to one that is still the same, are seen by then.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// So many events of a client are handed on at a time.
 const EVENTS_MAX: usize = 100;
+/// What is only told for information is not waited for longer.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often it is looked whether a topic has come or gone.
 const LOOK: Duration = Duration::from_millis(20);
 /// Entries of topics of columns are records: large ones.
@@ -36,6 +39,8 @@ pub(crate) struct Cluster {
     /// The same, and its ends are those of what is not committed, too.
     uncommitted: BaseConsumer<Context>,
     partitions: RwLock<HashMap<Arc<str>, u32>>,
+    /// Topics that were made from here, and when: a broker may not have heard of them yet.
+    made: Mutex<HashMap<Arc<str>, Instant>>,
     /// The last records that were written from here, and when: the brokers may take a moment to let them be seen.
     written: Mutex<HashMap<TopicPartition, (u64, Instant)>>,
     notifier: Arc<Notifier>,
@@ -59,6 +64,7 @@ impl Cluster {
             consumer,
             uncommitted,
             partitions: RwLock::default(),
+            made: Mutex::default(),
             written: Mutex::default(),
             notifier: Arc::default(),
         };
@@ -111,6 +117,7 @@ impl Cluster {
         let refused = made.into_iter().find_map(|made| made.err().map(|(_, code)| told(&KafkaError::AdminOp(code), Some(name))));
         // Whoever finds it there already may use it at once, too.
         if matches!(refused, None | Some(Error::TopicExists(_))) {
+            self.made.lock().insert(name.into(), Instant::now());
             self.wait_until(name, |partitions| partitions.is_some())?;
         }
         refused.map_or(Ok(()), Err)
@@ -118,6 +125,7 @@ impl Cluster {
 
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         let gone = block_on(self.admin.delete_topics(&[name], &self.request())).map_err(|error| told(&error, Some(name)))?;
+        self.made.lock().remove(name);
         self.forget_topic(name);
         if let Some(Err((_, code))) = gone.into_iter().next() {
             return Err(told(&KafkaError::AdminOp(code), Some(name)));
@@ -166,7 +174,15 @@ impl Cluster {
         if let Some(count) = self.partitions.read().get(name) {
             return Ok(*count);
         }
-        self.ask_partitions(name)?.ok_or_else(|| Error::UnknownTopic(name.to_owned()))
+        loop {
+            if let Some(count) = self.ask_partitions(name)? {
+                return Ok(count);
+            }
+            if self.made.lock().get(name).is_none_or(|when| when.elapsed() >= SEEN_WITHIN) {
+                return Err(Error::UnknownTopic(name.to_owned()));
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Fails where there is no such partition.
@@ -207,7 +223,8 @@ impl Cluster {
     }
 
     pub fn topic(&self, name: &str) -> Result<TopicInfo> {
-        let partitions = self.ask_partitions(name)?.ok_or_else(|| Error::UnknownTopic(name.to_owned()))?;
+        self.partitions.write().remove(name);
+        let partitions = self.partitions(name)?;
         self.infos(&[(name, partitions)])?.pop().ok_or_else(|| Error::UnknownTopic(name.to_owned()))
     }
 
@@ -226,8 +243,10 @@ impl Cluster {
             };
             let setting = |name: &str| config.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
             let number = |name: &str| setting(name).parse::<i64>().ok().filter(|number| *number >= 0);
-            let cleanup = if setting("cleanup.policy").split(',').any(|policy| policy == "compact") {
-                Cleanup::Compact
+            let policy = setting("cleanup.policy");
+            let does = |what: &str| policy.split(',').any(|policy| policy == what);
+            let cleanup = if does("compact") {
+                Cleanup::Compact { retention_ms: number("retention.ms").filter(|_| does("delete")) }
             } else {
                 let retention_bytes = number("retention.bytes").and_then(|bytes| u64::try_from(bytes).ok());
                 Cleanup::Delete { retention_ms: number("retention.ms"), retention_bytes }
@@ -287,13 +306,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Says in a consumer group's offsets where a query's inputs are read next.
+    pub fn publish_progress(&self, query: &str, positions: &[(TopicPartition, u64)]) -> Result<()> {
+        let group = format!("millpond-{}-{query}", self.options.service_id);
+        groups::set_offsets(self.admin.inner(), &group, positions, self.timeout().min(PROGRESS_TIMEOUT))
+    }
+
     /// Records before `before` go.
     pub fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()> {
         let range = self.offsets(partition)?;
         if before > range.end {
-            let topic = partition.topic.to_string();
-            let (start, end) = (range.start, range.end);
-            return Err(Error::OffsetOutOfRange { topic, partition: partition.partition, offset: before, start, end });
+            return Err(range.out_of_range(partition, before));
         }
         if before <= range.start {
             return Ok(());
@@ -319,14 +342,18 @@ fn settings_of(name: &str, config: &TopicConfig) -> Vec<(&'static str, String)> 
     // Event time may lie ahead of the brokers' clocks.
     let mut settings = vec![("message.timestamp.after.max.ms", i64::MAX.to_string())];
     match config.cleanup {
-        Cleanup::Compact => settings.push(("cleanup.policy", "compact".to_owned())),
+        Cleanup::Compact { retention_ms: None } => settings.push(("cleanup.policy", "compact".to_owned())),
+        Cleanup::Compact { retention_ms: Some(retention_ms) } => {
+            settings.push(("cleanup.policy", "compact,delete".to_owned()));
+            settings.push(("retention.ms", retention_ms.to_string()));
+        }
         Cleanup::Delete { retention_ms, retention_bytes } => {
             settings.push(("cleanup.policy", "delete".to_owned()));
             settings.push(("retention.ms", retention_ms.unwrap_or(-1).to_string()));
             settings.push(("retention.bytes", retention_bytes.map_or("-1".to_owned(), |bytes| bytes.to_string())));
         }
     }
-    if is_of_columns(name) {
+    if millpond_log::is_repartition(name) {
         settings.push(("max.message.bytes", COLUMNS_MESSAGE_BYTES.to_owned()));
     }
     settings

@@ -12,7 +12,7 @@ use std::io::Cursor;
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use millpond_log::{Control, Entry, Error, Payload, Result};
+use millpond_log::{Control, Entry, Error, Payload, Result, is_repartition};
 
 const COLUMNS: u8 = 1;
 const CONTROL: u8 = 2;
@@ -22,19 +22,14 @@ const ROW_BITS: u32 = 16;
 /// A record is not to be larger than this, unless one row is.
 const BYTES_MAX: usize = 512 << 10;
 
-/// Whether the topic's records are entries.
-pub(crate) fn is_of_columns(topic: &str) -> bool {
-    topic.starts_with("_millpond-") && topic.ends_with("-repartition")
-}
-
 /// The log's offset of a record of the topic.
 pub(crate) fn offset_of(topic: &str, record: u64) -> u64 {
-    if is_of_columns(topic) { first_row(record) } else { record }
+    if is_repartition(topic) { first_row(record) } else { record }
 }
 
 /// The record of the topic at the log's offset.
 pub(crate) fn record_at(topic: &str, offset: u64) -> u64 {
-    if is_of_columns(topic) { record_of(offset) } else { offset }
+    if is_repartition(topic) { record_of(offset) } else { offset }
 }
 
 /// The offset of a record's first row.
@@ -49,7 +44,7 @@ fn record_of(row_offset: u64) -> u64 {
 
 /// How many records lie between two of the log's offsets; one that is read in part counts.
 pub(crate) fn records_between(topic: &str, from: u64, to: u64) -> u64 {
-    let to = if is_of_columns(topic) { to.saturating_add(ROWS_MAX - 1) } else { to };
+    let to = if is_repartition(topic) { to.saturating_add(ROWS_MAX - 1) } else { to };
     record_at(topic, to).saturating_sub(record_at(topic, from))
 }
 

@@ -1,36 +1,34 @@
 //! The [`Log`] that the engine sees.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millpond_log::{
-    Append, Appended, Cleaned, Error, Fetch, FetchLimit, Log, OffsetRange, Result, TopicConfig, TopicInfo, TopicPartition, Transaction,
+    Append, Appended, Cleaned, Fetch, FetchLimit, Log, OffsetRange, Result, TopicConfig, TopicInfo, TopicPartition, Transaction,
 };
 
 use crate::cluster::Cluster;
 use crate::columns::{offset_of, records_between};
 use crate::options::Options;
+use crate::owner::Owner;
 use crate::producer::Written;
 use crate::producers::Producers;
 use crate::readers::Readers;
-
-/// After so long without a record it is asked whether there is one.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Topics of a Kafka cluster. Cheap to share; all its calls may be made from any thread.
 #[derive(Debug)]
 pub struct KafkaLog {
     cluster: Arc<Cluster>,
     producers: Producers,
-    readers: Readers,
+    readers: Arc<Readers>,
 }
 
 impl KafkaLog {
     /// Fails when the brokers do not answer, or a property is not one.
     pub fn connect(options: Options) -> Result<KafkaLog> {
         let cluster = Arc::new(Cluster::connect(options)?);
-        let producers = Producers::new(cluster.options().clone())?;
-        let readers = Readers::new(Arc::clone(&cluster));
+        let readers = Arc::new(Readers::new(Arc::clone(&cluster)));
+        let producers = Producers::new(cluster.options().clone(), Owner::open(&cluster, &readers)?)?;
         Ok(KafkaLog { cluster, producers, readers })
     }
 }
@@ -84,30 +82,13 @@ impl Log for KafkaLog {
     }
 
     fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch> {
+        self.readers.read(partition, from, limit)
+    }
+
+    fn fetch_ready(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Option<Fetch>> {
         self.cluster.check_partition(partition)?;
-        let deadline = Instant::now() + self.cluster.timeout();
-        let mut wait = Duration::ZERO;
-        loop {
-            let fetch = self.readers.fetch(partition, from, limit, wait)?;
-            if fetch.next_offset > from {
-                return Ok(fetch);
-            }
-            let range = self.cluster.offsets(partition)?;
-            if from == range.end {
-                return Ok(fetch);
-            }
-            if from < range.start || from > range.end {
-                let (topic, partition) = (partition.topic.to_string(), partition.partition);
-                return Err(Error::OffsetOutOfRange { topic, partition, offset: from, start: range.start, end: range.end });
-            }
-            if Instant::now() >= deadline {
-                return Err(Error::Storage(format!(
-                    "Kafka: nothing came of {partition} from {from} on within {:?}",
-                    self.cluster.timeout()
-                )));
-            }
-            wait = PATIENCE;
-        }
+        let fetch = self.readers.fetch(partition, from, limit, Duration::ZERO)?;
+        Ok((fetch.next_offset > from).then_some(fetch))
     }
 
     fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()> {
@@ -124,6 +105,10 @@ impl Log for KafkaLog {
 
     fn records_between(&self, partition: &TopicPartition, from: u64, to: u64) -> u64 {
         records_between(&partition.topic, from, to)
+    }
+
+    fn publish_progress(&self, query: &str, positions: &[(TopicPartition, u64)]) -> Result<()> {
+        self.cluster.publish_progress(query, positions)
     }
 
     fn settle(&self, partition: &TopicPartition) -> Result<()> {

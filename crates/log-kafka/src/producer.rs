@@ -16,7 +16,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
-use crate::columns::{encode, is_of_columns};
+use crate::columns::encode;
 use crate::context::{Context, Deliveries};
 use crate::error::{Class, told};
 use crate::options::Options;
@@ -108,7 +108,7 @@ impl Producer {
     fn send(&self, number: usize, append: &Append) -> Result<()> {
         let target = &append.target;
         let sender = Sender::new(&self.producer, &target.topic, target.partition, number, self.timeout)?;
-        if is_of_columns(&target.topic) {
+        if millpond_log::is_repartition(&target.topic) {
             let timestamp_ms = append.entry.payload.max_timestamp_ms().unwrap_or_default().max(0);
             return sender.values(&encode(&append.entry)?, timestamp_ms);
         }

@@ -1,16 +1,20 @@
 //! The producers of a process: as many as write at the same time.
 //!
-//! All are made at the start, which ends what a former process of the service had begun, and keeps it from going on: Kafka lets the newest
-//! producer of a transactional id write only. Whoever finds its place taken so writes nothing more.
+//! All are made at the start, which ends what a former process of the service had begun, and keeps it from going on ([`super::owner`]).
+//! Whoever finds its place taken by another process writes nothing more.
 
 use millpond_log::{Append, Error, Result};
 use parking_lot::{Condvar, Mutex};
 
 use crate::options::Options;
+use crate::owner::Owner;
 use crate::producer::{Producer, Written};
+
+const ARRIVAL_TRIES: usize = 5;
 
 pub(crate) struct Producers {
     options: Options,
+    owner: Owner,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -24,11 +28,15 @@ struct State {
 }
 
 impl Producers {
-    pub fn new(options: Options) -> Result<Producers> {
-        let made = make(&options, (0..options.producers.max(1)).collect());
-        let free = made.into_iter().map(|(_, producer)| producer).collect::<Result<Vec<Producer>>>()?;
+    pub fn new(options: Options, owner: Owner) -> Result<Producers> {
+        let count = options.producers.max(1);
+        // The former process may have had more of them.
+        let made = make(&options, (0..count.max(owner.producers()?)).collect());
+        let mut free = made.into_iter().map(|(_, producer)| producer).collect::<Result<Vec<Producer>>>()?;
+        free.truncate(count);
+        arrive(&options, &owner, &mut free[0])?;
         let state = State { free, gone: Vec::new(), fenced: None };
-        Ok(Producers { options, state: Mutex::new(state), returned: Condvar::new() })
+        Ok(Producers { options, owner, state: Mutex::new(state), returned: Condvar::new() })
     }
 
     pub fn transact(&self, appends: &[Append]) -> Result<Vec<Written>> {
@@ -40,14 +48,52 @@ impl Producers {
             let number = producer.number;
             // Takes a moment: it waits for what is on its way.
             drop(producer);
-            let mut state = self.state.lock();
-            state.gone.push(number);
-            if let Err(Error::Fenced(reason)) = &outcome.result {
-                state.fenced = Some(reason.clone());
-            }
+            self.state.lock().gone.push(number);
         }
         self.returned.notify_one();
-        outcome.result
+        match outcome.result {
+            Err(Error::Fenced(reason)) => {
+                self.verify()?;
+                Err(Error::Unresolved(format!("Kafka has ended a transaction that took too long: {reason}")))
+            }
+            result => result,
+        }
+    }
+
+    /// Fails when another process has taken over: from then on all do.
+    fn verify(&self) -> Result<()> {
+        self.owner.verify().inspect_err(|error| {
+            if let Error::Fenced(reason) = error {
+                self.state.lock().fenced = Some(reason.clone());
+                self.returned.notify_all();
+            }
+        })
+    }
+
+    /// Ends what the producers of these numbers may have left in the air. All are free, or gone as before.
+    fn make_anew(&self, numbers: Vec<usize>) -> Result<()> {
+        let outcome = self.verify();
+        let made = match outcome {
+            Ok(()) => make(&self.options, numbers),
+            Err(_) => {
+                self.state.lock().gone.extend(numbers);
+                return outcome;
+            }
+        };
+        let mut outcome = self.verify();
+        let mut state = self.state.lock();
+        for (number, producer) in made {
+            match producer {
+                Ok(producer) => state.free.push(producer),
+                Err(error) => {
+                    state.gone.push(number);
+                    outcome = outcome.and(Err(error));
+                }
+            }
+        }
+        drop(state);
+        self.returned.notify_all();
+        outcome
     }
 
     fn take(&self) -> Result<Producer> {
@@ -59,14 +105,14 @@ impl Producers {
             if let Some(producer) = state.free.pop() {
                 return Ok(producer);
             }
-            if let Some(number) = state.gone.pop() {
-                drop(state);
-                return Producer::new(&self.options, number).inspect_err(|_| {
-                    self.state.lock().gone.push(number);
-                    self.returned.notify_one();
-                });
+            match state.gone.pop() {
+                Some(number) => {
+                    drop(state);
+                    self.make_anew(vec![number])?;
+                    state = self.state.lock();
+                }
+                None => self.returned.wait(&mut state),
             }
-            self.returned.wait(&mut state);
         }
     }
 
@@ -87,21 +133,26 @@ impl Producers {
         if gone.is_empty() {
             return Ok(());
         }
-        let made = make(&self.options, gone);
-        let mut outcome = Ok(());
-        let mut state = self.state.lock();
-        for (number, producer) in made {
-            match producer {
-                Ok(producer) => state.free.push(producer),
-                Err(error) => {
-                    state.gone.push(number);
-                    outcome = Err(error);
-                }
+        self.make_anew(gone)
+    }
+}
+
+/// Writes down that this process has come. One that is alive yet may fence it once more, before it has seen that.
+fn arrive(options: &Options, owner: &Owner, producer: &mut Producer) -> Result<()> {
+    let arrival = [owner.arrival(options.producers.max(1))];
+    let mut tries = ARRIVAL_TRIES;
+    loop {
+        let outcome = producer.transact(&arrival);
+        tries -= 1;
+        match outcome.result {
+            Ok(written) => {
+                written.iter().for_each(|written| owner.arrived(written.last));
+                return Ok(());
             }
+            Err(error) if tries == 0 => return Err(error),
+            Err(error) => tracing::warn!(target: "kafka", %error, "could not take over at once"),
         }
-        drop(state);
-        self.returned.notify_all();
-        outcome
+        *producer = Producer::new(options, producer.number)?;
     }
 }
 

@@ -90,6 +90,11 @@ impl PartitionQueue {
         u64::try_from(high).ok().filter(|_| known)
     }
 
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: the queue is ours.
+        unsafe { rd::rd_kafka_queue_length(self.queue.as_ptr()) == 0 }
+    }
+
     /// Shows up to `max` (at most [`CHUNK`]) messages to `visit`; waits for the first. How many there were.
     pub fn take(&self, max: usize, wait: Duration, mut visit: impl FnMut(Message<'_>)) -> usize {
         let mut taken = Taken { messages: [null_mut(); CHUNK], count: 0 };

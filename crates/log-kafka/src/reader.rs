@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::cluster::Cluster;
-use crate::columns::{is_of_columns, offset_of, record_at};
+use crate::columns::{offset_of, record_at};
 use crate::context::Context;
 use crate::error::told;
 use crate::queue::{CHUNK, Message, PartitionQueue};
@@ -66,7 +66,9 @@ impl Reader {
 
     pub fn known_end(&self, partition: &TopicPartition) -> Option<u64> {
         let assigned = self.partitions.get(partition)?;
-        Some(assigned.queue.known_end(&self.consumer, partition)?.max(assigned.next))
+        // As long as something is in the queue, the end of what was read for one, librdkafka does not tell of more: it has to be taken out.
+        let waiting = u64::from(!assigned.queue.is_empty());
+        Some(assigned.queue.known_end(&self.consumer, partition)?.max(assigned.next + waiting))
     }
 
     pub fn poll(&self) {
@@ -75,7 +77,7 @@ impl Reader {
 
     /// What has come. Waits up to `wait` when nothing has; then only [`Fetch::next_offset`] tells whether it came further.
     pub fn fetch(&mut self, partition: &TopicPartition, from: u64, limit: FetchLimit, wait: Duration) -> Result<Fetch> {
-        let columns = is_of_columns(&partition.topic);
+        let columns = millpond_log::is_repartition(&partition.topic);
         let start = record_at(&partition.topic, from);
         self.stand_at(partition, start)?;
         let assigned = self.partitions.get_mut(partition).expect("it was assigned just now");
@@ -140,13 +142,7 @@ impl Reader {
     fn why(&self, partition: &TopicPartition, from: u64, code: Code, text: &str) -> Error {
         match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => match self.cluster.offsets(partition) {
-                Ok(range) => Error::OffsetOutOfRange {
-                    topic: partition.topic.to_string(),
-                    partition: partition.partition,
-                    offset: from,
-                    start: range.start,
-                    end: range.end,
-                },
+                Ok(range) => range.out_of_range(partition, from),
                 Err(error) => error,
             },
             Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition => {

@@ -11,13 +11,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millpond_log::{Fetch, FetchLimit, Result, TopicPartition};
+use millpond_log::{Error, Fetch, FetchLimit, Result, TopicPartition};
 use parking_lot::{Condvar, Mutex};
 
 use crate::cluster::Cluster;
 use crate::columns::record_at;
 use crate::reader::Reader;
 
+/// After so long without a record it is asked whether there is one.
+const PATIENCE: Duration = Duration::from_millis(100);
 const READERS_MAX: usize = 8;
 /// What nobody has read for so long is not fetched ahead any more.
 const UNUSED: Duration = Duration::from_secs(30);
@@ -40,6 +42,31 @@ struct State {
 impl Readers {
     pub fn new(cluster: Arc<Cluster>) -> Readers {
         Readers { cluster, state: Mutex::default(), returned: Condvar::new() }
+    }
+
+    /// What is there from `from` on; waits for it, up to the timeout.
+    pub fn read(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch> {
+        self.cluster.check_partition(partition)?;
+        let deadline = Instant::now() + self.cluster.timeout();
+        let mut wait = Duration::ZERO;
+        loop {
+            let fetch = self.fetch(partition, from, limit, wait)?;
+            if fetch.next_offset > from {
+                return Ok(fetch);
+            }
+            let range = self.cluster.offsets(partition)?;
+            if from == range.end {
+                return Ok(fetch);
+            }
+            range.check(partition, from)?;
+            if Instant::now() >= deadline {
+                return Err(Error::Storage(format!(
+                    "Kafka: nothing came of {partition} from {from} on within {:?}",
+                    self.cluster.timeout()
+                )));
+            }
+            wait = PATIENCE;
+        }
     }
 
     /// What is there from `from` on, or how much further a reader has come without anything to see; waits up to `wait` for it.

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! What is promised:
-//! - a transaction's entries are visible all at once or never, in every partition it writes;
+//! - a transaction's entries become visible all or none, in every partition it writes before [`Log::append`] returns; a log that is spread over
+//!   several machines may show them in one partition a moment before another;
 //! - offsets in a partition grow, and never name another record later; compaction and trimming leave gaps;
 //! - a fetch gives records in offset order and never one that is not committed.
 //!
@@ -32,6 +33,14 @@ pub use memory::MemoryLog;
 pub use opaque::opaque_schema;
 pub use placed::Placed;
 
+/// Whether a topic of that name lies between two sub-topologies of a query. Its records may be columns in any log.
+pub fn is_repartition(topic: &str) -> bool {
+    // A query's second one is `…-repartition-2`.
+    let name = topic.trim_end_matches(|c: char| c.is_ascii_digit());
+    let name = if name.len() < topic.len() { name.strip_suffix('-').unwrap_or(topic) } else { name };
+    name.starts_with("_millpond-") && name.ends_with("-repartition")
+}
+
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPartition {
@@ -46,8 +55,9 @@ pub enum Cleanup {
     /// than `retention_bytes` (its last entry stays). As in Kafka, age is judged by the records' timestamps. `None` keeps.
     Delete { retention_ms: Option<i64>, retention_bytes: Option<u64> },
     /// The last record of each key stays; a tombstone goes a day after the first cleaning that met it, so that a reader who is not
-    /// further behind than that has seen it. A partition's newest entry is left alone. Key columns: `TopicConfig::key_columns`.
-    Compact,
+    /// further behind than that has seen it. A partition's newest entry is left alone. Key columns: `TopicConfig::key_columns`. With
+    /// `retention_ms`, entries go by age, too, as they do with `Delete`.
+    Compact { retention_ms: Option<i64> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +115,21 @@ impl TopicConfig {
 
     /// Keeps the last record of each key; no `key_columns` for a topic of opaque records.
     pub fn compact(partitions: u32, key_columns: Vec<String>) -> TopicConfig {
-        TopicConfig { partitions, cleanup: Cleanup::Compact, key_columns }
+        TopicConfig { partitions, cleanup: Cleanup::Compact { retention_ms: None }, key_columns }
+    }
+}
+
+impl OffsetRange {
+    /// Fails unless a reader can stand at `offset`: in the range, or at its end.
+    pub fn check(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        let OffsetRange { start, end } = *self;
+        if (start..=end).contains(&offset) { Ok(()) } else { Err(self.out_of_range(partition, offset)) }
+    }
+
+    /// That `offset` is not in the range.
+    pub fn out_of_range(&self, partition: &TopicPartition, offset: u64) -> Error {
+        let OffsetRange { start, end } = *self;
+        Error::OffsetOutOfRange { topic: partition.topic.to_string(), partition: partition.partition, offset, start, end }
     }
 }
 
@@ -194,6 +218,12 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// [`Error::OffsetOutOfRange`] below the start or beyond the end.
     fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch>;
 
+    /// As [`Log::fetch`], for whoever has other things to do than to wait. `None`: nothing has come from afar yet; subscribers hear when
+    /// something has.
+    fn fetch_ready(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Option<Fetch>> {
+        self.fetch(partition, from, limit).map(Some)
+    }
+
     /// Forgets whole entries before `before`, an offset up to the end: for repartition topics, whose only reader has committed there.
     fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()>;
 
@@ -211,7 +241,13 @@ pub trait Log: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
-    /// Called after every committed transaction, from the thread that committed; must be quick.
+    /// Tells those who look from outside how far a query has committed its inputs: the next offset of each. Nothing depends on it.
+    fn publish_progress(&self, _query: &str, _positions: &[(TopicPartition, u64)]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called after every committed transaction, from the thread that committed, and when something has come that [`Log::fetch_ready`] had
+    /// not; must be quick.
     fn subscribe(&self, notify: Box<dyn Fn() + Send + Sync>);
 }
 
@@ -219,4 +255,16 @@ pub trait Log: Send + Sync + std::fmt::Debug {
 pub struct Cleaned {
     pub entries_deleted: u64,
     pub rows_compacted: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repartition_topics_are_known_by_their_names() {
+        let is = ["_millpond-s-q-repartition", "_millpond-s-q-repartition-2", "_millpond-s-q-repartition-17"];
+        let is_not = ["q-repartition", "_millpond-s-q-repartition2", "_millpond-s-q-repartition-", "_millpond-s-q-changelog-2", ""];
+        assert!(is.into_iter().all(is_repartition) && !is_not.into_iter().any(is_repartition));
+    }
 }

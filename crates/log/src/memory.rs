@@ -130,8 +130,7 @@ fn unknown_partition(at: &TopicPartition, topic: &Topic) -> Error {
 }
 
 fn out_of_range(at: &TopicPartition, offset: u64, partition: &Partition) -> Error {
-    let (start, end) = (partition.start, partition.end);
-    Error::OffsetOutOfRange { topic: at.topic.to_string(), partition: at.partition, offset, start, end }
+    OffsetRange { start: partition.start, end: partition.end }.out_of_range(at, offset)
 }
 
 impl Partition {
@@ -261,7 +260,11 @@ impl Log for MemoryLog {
                         let entries = partition.overdue(retention_ms, retention_bytes, now_ms);
                         cleaned.entries_deleted += partition.trim(entries);
                     }
-                    Cleanup::Compact => cleaned.rows_compacted += partition.compact(&topic.config.key_columns, now_ms)?,
+                    Cleanup::Compact { retention_ms } => {
+                        let entries = partition.overdue(retention_ms, None, now_ms);
+                        cleaned.entries_deleted += partition.trim(entries);
+                        cleaned.rows_compacted += partition.compact(&topic.config.key_columns, now_ms)?;
+                    }
                 }
             }
         }
@@ -278,7 +281,7 @@ mod tests {
     use super::*;
 
     crate::log_conformance!(((), Arc::new(MemoryLog::new())));
-    crate::log_cleaning_conformance!(((), Arc::new(MemoryLog::new())));
+    crate::log_local_conformance!(((), Arc::new(MemoryLog::new())));
 
     #[test]
     fn what_is_applied_with_an_append_is_not_applied_when_it_is_refused() {

@@ -246,6 +246,7 @@ impl<'a> Lowering<'a> {
 
     fn physical(&self, expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
         refuse_clock(expression)?;
+        refuse_subquery(expression)?;
         let planning = datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default();
         Ok(create_physical_expr(expression, schema, self.state.execution_props(), &planning)?)
     }
@@ -269,6 +270,30 @@ fn refuse_clock(expression: &Expr) -> Result<()> {
             .hint("Use rowtime, the time of the row; or call it where you read the result.")),
     }
 }
+
+/// A subquery in an expression would have to be asked again for each row, and its changes would change what has gone out.
+fn refuse_subquery(expression: &Expr) -> Result<()> {
+    let mut found = None;
+    expression.apply(|expression| {
+        found = match expression {
+            Expr::InSubquery(subquery) if subquery.negated => Some(("NOT IN (SELECT …)", ANTI_JOIN)),
+            Expr::InSubquery(_) => Some(("IN (SELECT …)", JOIN)),
+            Expr::Exists(exists) if exists.negated => Some(("NOT EXISTS (SELECT …)", ANTI_JOIN)),
+            Expr::Exists(_) => Some(("EXISTS (SELECT …)", JOIN)),
+            Expr::SetComparison(_) => Some(("a comparison with ANY or ALL (SELECT …)", JOIN)),
+            Expr::ScalarSubquery(_) => Some(("a subquery in an expression", JOIN)),
+            _ => None,
+        };
+        Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    match found {
+        None => Ok(()),
+        Some((clause, instead)) => Err(Error::unsupported(format!("{clause} cannot stream")).hint(instead)),
+    }
+}
+
+const JOIN: &str = "Join a table that has the values as its key: FROM s JOIN t ON s.column = t.key.";
+const ANTI_JOIN: &str = "Join a table that has the values as its key: FROM s LEFT JOIN t ON s.column = t.key WHERE t.key IS NULL.";
 
 /// Functions that read the clock; others are names for them.
 const CLOCK: [&str; 3] = ["now", "current_date", "current_time"];

@@ -35,12 +35,14 @@ pub fn create_as(statement: &CreateAs, text: &str, snapshot: &Snapshot, settings
     let id = query_id(kind, &statement.name);
     let source = sink_source(statement, text, kind, &properties, &plan, snapshot, &settings)?;
     let query = catalog_query(id, text, &plan.rewritten, &source.name, &settings);
+    let apart = check_apart(&query.reads, &source, snapshot);
     let topology = plan.into_topology(&query.id, &source, snapshot, &settings, None)?;
     if statement.or_replace {
         check_query(&source, &query.id, &topology, snapshot)?;
     }
     let command = Command::CreateAs { source, query, or_replace: statement.or_replace };
     let after = snapshot.apply(&command)?;
+    apart?;
     check_readers(&statement.name, snapshot, &after)?;
     Ok(Persistent { command, topology })
 }
@@ -142,6 +144,7 @@ fn catalog_query(id: String, text: &str, rewritten: &Rewritten, sink: &str, sett
         reads: rewritten.reads.clone(),
         sink: sink.to_string(),
         state: QueryState::Running,
+        reset: None,
     }
 }
 
@@ -402,10 +405,27 @@ fn plan_insert(statement: &InsertSelect, id: String, text: &str, snapshot: &Snap
         return Err(Error::new("42809", format!("\"{}\" is read-only", target.name)));
     }
     let plan = Plan::of(&statement.query, snapshot, settings)?;
+    check_apart(&plan.rewritten.reads, &target, snapshot)?;
     let order = plan.insert_order(statement, &target)?;
     let query = catalog_query(id, text, &plan.rewritten, &target.name, settings);
     let topology = plan.into_topology(&query.id, &target, snapshot, settings, Some(order))?;
     Ok((query, topology))
+}
+
+/// A query that reads the topic that it writes to takes each of its rows for another one to read, for ever.
+fn check_apart(reads: &[String], sink: &Source, snapshot: &Snapshot) -> Result<()> {
+    for name in reads {
+        let read = snapshot.source(name)?;
+        if read.topic == sink.topic {
+            let message = if read.name == sink.name {
+                format!("the query reads \"{}\" and writes to it: it would feed itself for ever", sink.name)
+            } else {
+                format!("the query reads \"{}\", whose topic is that of \"{}\": it would feed itself for ever", read.name, sink.name)
+            };
+            return Err(Error::new("42P19", message).hint("Write to another stream, over a topic of its own."));
+        }
+    }
+    Ok(())
 }
 
 impl Plan {

@@ -266,6 +266,94 @@ fn integer_literals_do_not_widen() {
 }
 
 #[test]
+fn an_aggregate_that_cannot_run_is_refused_at_the_statement() {
+    const SOURCES: &str = "CREATE STREAM s (id INT KEY, v INT, w VARCHAR) WITH (partitions = 3);
+        CREATE TABLE t (id INT PRIMARY KEY, v INT, w VARCHAR) WITH (partitions = 3);";
+    let cases = [
+        ("count(DISTINCT v, w)", "0A000", "count with DISTINCT takes one argument"),
+        ("collect_list(DISTINCT v)", "0A000", "collect_list does not take DISTINCT"),
+        ("topk(DISTINCT v, 2)", "0A000", "topk does not take DISTINCT"),
+        ("topk(v, 0)", "22023", "function topk does not take these arguments: topk takes a number greater than 0"),
+        ("topk(v, -1)", "22023", "function topk does not take these arguments: topk takes a number greater than 0"),
+        ("topk(v, v)", "22023", "function topk does not take these arguments: the number that topk takes must be a literal"),
+    ];
+    for (key, from) in [("id", "s"), ("w", "s"), ("w", "s WINDOW SESSION (1 HOUR)"), ("w", "t")] {
+        let with = |call: &str| plan(&format!("{SOURCES} CREATE TABLE r AS SELECT {key}, {call} AS c FROM {from} GROUP BY {key};"));
+        for (call, sqlstate, message) in cases {
+            let error = with(call).err().unwrap_or_else(|| panic!("{call} over {from} was planned"));
+            assert_eq!((error.sqlstate, error.message.as_str()), (sqlstate, message), "{call} over {from}");
+        }
+        for call in ["topk(v, 2)", "count(DISTINCT v)", "collect_list(v)"] {
+            with(call).unwrap_or_else(|error| panic!("{call} over {from}: {error:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_stream_does_not_join_a_windowed_table() {
+    let cases = [
+        "CREATE TABLE w AS SELECT origin, COUNT(*) AS n FROM flights WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY origin;
+         CREATE STREAM j AS SELECT f.origin, w.n FROM flights f JOIN w ON f.origin = w.origin;",
+        "CREATE TABLE w (origin VARCHAR PRIMARY KEY, n INT) WITH (window_type = 'session', partitions = 4);
+         CREATE STREAM j AS SELECT f.origin, w.n FROM flights f LEFT JOIN w ON f.origin = w.origin;",
+    ];
+    for sql in cases {
+        let error = plan(&format!("{FLIGHTS} {sql}")).err().unwrap_or_else(|| panic!("{sql} was planned"));
+        assert_eq!((error.sqlstate, error.message.as_str()), ("0A000", "a stream cannot join \"w\": it is a windowed table"), "{sql}");
+        assert!(error.hint.is_some(), "{sql}");
+    }
+}
+
+#[test]
+fn a_query_does_not_write_to_what_it_reads() {
+    let cases = [
+        "INSERT INTO keyed SELECT id, v FROM keyed;",
+        "INSERT INTO keyed SELECT id, v FROM (SELECT id, v FROM keyed) x;",
+        "CREATE STREAM other (id INT KEY, v DOUBLE) WITH (kafka_topic = 'keyed', partitions = 3); INSERT INTO other SELECT id, v FROM keyed;",
+        "CREATE STREAM other WITH (kafka_topic = 'keyed') AS SELECT id, v FROM keyed;",
+    ];
+    for sql in cases {
+        let error = plan(&format!("{FLIGHTS} {sql}")).err().unwrap_or_else(|| panic!("{sql} was planned"));
+        assert_eq!(error.sqlstate, "42P19", "{sql}: {error:?}");
+        assert!(error.message.starts_with("the query reads \"keyed\""), "{sql}: {error:?}");
+    }
+}
+
+#[test]
+fn a_subquery_in_an_expression_is_refused_with_the_join_to_write() {
+    let cases = [
+        ("id IN (SELECT id FROM t)", "IN (SELECT …)", "FROM s JOIN t"),
+        ("id NOT IN (SELECT id FROM t)", "NOT IN (SELECT …)", "LEFT JOIN"),
+        ("EXISTS (SELECT id FROM t)", "EXISTS (SELECT …)", "FROM s JOIN t"),
+        ("id = (SELECT max(id) FROM t)", "a subquery in an expression", "FROM s JOIN t"),
+    ];
+    for (predicate, clause, hint) in cases {
+        let sql = format!(
+            "{FLIGHTS} CREATE TABLE t (id INT PRIMARY KEY, x INT) WITH (partitions = 3);
+             CREATE STREAM r AS SELECT id, v FROM keyed WHERE {predicate};"
+        );
+        let error = plan(&sql).err().unwrap_or_else(|| panic!("{predicate} was planned"));
+        assert_eq!((error.sqlstate, error.message), ("0A000", format!("{clause} cannot stream")), "{predicate}");
+        assert!(error.hint.is_some_and(|given| given.contains(hint)), "{predicate}");
+    }
+}
+
+#[test]
+fn a_union_or_subquery_has_the_key_that_partition_by_gives_it() {
+    const UNION: &str = "SELECT id, v FROM keyed UNION ALL SELECT id, v FROM keyed WHERE v > 1";
+    let cases = [
+        (UNION.to_string(), false),
+        ("SELECT id, v FROM (SELECT id, v FROM keyed) x".to_string(), false),
+        ("WITH x AS (SELECT id, v FROM keyed) SELECT id, v FROM x".to_string(), false),
+        (format!("SELECT id, v FROM ({UNION}) x PARTITION BY id"), true),
+    ];
+    for (query, keyed) in cases {
+        let planned = plan(&format!("{FLIGHTS} CREATE STREAM r AS {query};")).unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        assert_eq!(planned.snapshot.source("r").expect("made").columns[0].key, keyed, "{query}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_what_to_do_instead() {
     let cases = [
         ("CREATE TABLE t AS SELECT origin, COUNT(*) FROM flights GROUP BY origin ORDER BY 1;", "0A000"),

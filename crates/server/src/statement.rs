@@ -112,6 +112,7 @@ async fn dispatch(session: &mut Session, interrupt: &mut Interrupt<'_>, statemen
         Kind::InsertSelect(insert) => ddl::insert_select(session, interrupt, insert, statement).await,
         Kind::Drop(drop) => ddl::drop(session, interrupt, drop).await,
         Kind::Lifecycle { action, query } => ddl::lifecycle(session, interrupt, *action, query.as_deref()).await,
+        Kind::ResetQuery(reset) => ddl::reset(session, interrupt, reset).await,
         Kind::InsertValues(insert) => insert::insert(session, interrupt, insert, &given).await,
         Kind::Delete(delete) => delete::delete(session, interrupt, delete, &given).await,
         Kind::Copy(copy) => match &copy.direction {
@@ -123,7 +124,7 @@ async fn dispatch(session: &mut Session, interrupt: &mut Interrupt<'_>, statemen
         Kind::Describe { name, extended } => describe::describe(session, name, *extended).map(Answer::Rows),
         Kind::Explain { statement: explained, .. } => explain::statement(session, interrupt, explained, &given).await.map(Answer::Rows),
         Kind::ExplainQuery(id) => explain::query(session, id).map(Answer::Rows),
-        Kind::Print { topic, from_beginning, limit } => print::print(session, topic, *from_beginning, *limit).map(Answer::Rows),
+        Kind::Print { topic, from_beginning, limit } => print::print(session, topic, *from_beginning, *limit, &given).map(Answer::Rows),
         Kind::Set { name, value, local } => set::set(session, name, value.as_deref(), *local),
         Kind::Reset(name) => set::reset(session, name.as_deref()),
         Kind::Flush => flush(session, interrupt).await,

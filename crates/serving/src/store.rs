@@ -28,7 +28,8 @@ pub struct StoreReader {
     source: Source,
     schema: SchemaRef,
     codec: TableCodec,
-    store: StoreId,
+    /// `None`: no task has begun to fill it.
+    store: Option<StoreId>,
     moment: Arc<Moment>,
 }
 
@@ -55,7 +56,7 @@ impl Stored {
 impl StoreReader {
     pub fn new(source: &Source, schema: SchemaRef, moment: Arc<Moment>) -> Result<StoreReader> {
         let codec = TableCodec::new(&schema::layout(source)).map_err(external)?;
-        let store = moment.engine.storage().state.open_store(&source.table_store(), source.partitions).map_err(external)?;
+        let store = moment.engine.storage().state.find_store(&source.table_store());
         Ok(StoreReader { source: source.clone(), schema, codec, store, moment })
     }
 
@@ -72,9 +73,7 @@ impl StoreReader {
     }
 
     fn look_up(&self, tuples: &[Vec<ScalarValue>], windows: WindowRange) -> Result<Vec<RecordBatch>> {
-        if tuples.is_empty() {
-            return Ok(Vec::new());
-        }
+        let Some(store) = self.store.filter(|_| !tuples.is_empty()) else { return Ok(Vec::new()) };
         let width = self.source.key_columns().count();
         let columns = (0..width)
             .map(|column| ScalarValue::iter_to_array(tuples.iter().map(|tuple| tuple[column].clone())))
@@ -99,7 +98,7 @@ impl StoreReader {
                     })?;
                 }
             } else {
-                let values = self.moment.state.get_many(self.store, partition, &here).map_err(external)?;
+                let values = self.moment.state.get_many(store, partition, &here).map_err(external)?;
                 let found = here.iter().zip(values).filter_map(|(key, value)| Some((key.to_vec(), value?)));
                 stored.rows.extend(found);
             }
@@ -137,7 +136,8 @@ impl StoreReader {
     }
 
     fn scan(&self, partition: u32, start: &[u8], end: Option<&[u8]>, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        self.moment.state.scan(self.store, partition, KeyRange { start, end }, visit).map_err(external)
+        let Some(store) = self.store else { return Ok(()) };
+        self.moment.state.scan(store, partition, KeyRange { start, end }, visit).map_err(external)
     }
 
     /// Rows of the schema that queries see.
@@ -181,7 +181,7 @@ fn window_bounds(key: &[u8], windows: WindowRange) -> (Vec<u8>, Option<Vec<u8>>)
 /// The values of all `keys` of a table, for DELETE to know which there are.
 pub(crate) fn existing(source: &Source, keys: &[ArrayRef], moment: &Moment) -> Result<Vec<bool>> {
     let codec = TableCodec::new(&schema::layout(source)).map_err(external)?;
-    let store = moment.engine.storage().state.open_store(&source.table_store(), source.partitions).map_err(external)?;
+    let Some(store) = moment.engine.storage().state.find_store(&source.table_store()) else { return Ok(vec![false; keys[0].len()]) };
     let encoded: BinaryArray = codec.encode_keys(keys, None).map_err(external)?;
     let places = partition::partitions(&schema::format(&source.key_format), keys, source.partitions, 0).map_err(external)?;
     let found = places.iter().enumerate().map(|(row, place)| {

@@ -220,12 +220,12 @@ fn topics(sources: &Sources) -> Result<Columns> {
     columns.text(topics.iter().map(|topic| {
         Some(match topic.config.cleanup {
             Cleanup::Delete { .. } => "delete".to_string(),
-            Cleanup::Compact => "compact".to_string(),
+            Cleanup::Compact { retention_ms: None } => "compact".to_string(),
+            Cleanup::Compact { retention_ms: Some(_) } => "compact,delete".to_string(),
         })
     }));
     columns.number(topics.iter().map(|topic| match topic.config.cleanup {
-        Cleanup::Delete { retention_ms, .. } => retention_ms,
-        Cleanup::Compact => None,
+        Cleanup::Delete { retention_ms, .. } | Cleanup::Compact { retention_ms } => retention_ms,
     }));
     columns.number(rows.into_iter().map(Some));
     columns.truth(topics.iter().map(|topic| Some(topic.name.starts_with("_millpond-"))));

@@ -26,6 +26,7 @@ pub enum Kind {
         action: Action,
         query: Option<String>,
     },
+    ResetQuery(ResetQuery),
     Show(Show),
     Describe {
         name: String,
@@ -34,7 +35,6 @@ pub enum Kind {
     /// `EXPLAIN statement`.
     Explain {
         statement: Box<Statement>,
-        analyze: bool,
     },
     /// `EXPLAIN query_id`.
     ExplainQuery(String),
@@ -188,6 +188,22 @@ pub enum Action {
     Terminate,
     Pause,
     Resume,
+}
+
+/// `ALTER QUERY query RESET [TO …]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResetQuery {
+    pub query: String,
+    pub to: ResetTo,
+}
+
+/// Where a query that is reset begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResetTo {
+    Earliest,
+    Latest,
+    /// Partitions and offsets, each partition once.
+    Offsets(Vec<(u32, u64)>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

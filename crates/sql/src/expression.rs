@@ -1,11 +1,14 @@
 //! Tokens → sqlparser's expressions and queries, and its errors → ours.
 
-use sqlparser::ast::{Expr, Query};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, Query, Spanned, TableFactor, Visit, Visitor};
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use crate::cursor::{perhaps, unexpected};
-use crate::error::{STATEMENT_TOO_COMPLEX, SYNTAX_ERROR};
+use crate::error::{FEATURE_NOT_SUPPORTED, STATEMENT_TOO_COMPLEX, SYNTAX_ERROR};
 use crate::grammar::Grammar;
 use crate::position::Source;
 use crate::tokens::End;
@@ -35,7 +38,7 @@ pub(crate) fn query(source: &Source, tokens: &[TokenWithSpan], end: End) -> Resu
     Ok(query)
 }
 
-fn parsed<T>(
+fn parsed<T: Visit>(
     source: &Source,
     tokens: &[TokenWithSpan],
     end: End,
@@ -46,8 +49,39 @@ fn parsed<T>(
     let result = parse(&mut parser).map_err(|error| from_sqlparser(source, tokens, end, error))?;
     let next = parser.peek_token();
     match next.token {
-        Token::EOF => Ok(result),
+        Token::EOF => refuse_sample(source, tokens, &result).map(|()| result),
         _ => Err(at(source, tokens, end, next.span.start)),
+    }
+}
+
+/// DataFusion passes over TABLESAMPLE, and would give all rows.
+fn refuse_sample(source: &Source, tokens: &[TokenWithSpan], tree: &impl Visit) -> Result<(), Error> {
+    let mut words = tokens.iter().filter(|token| {
+        matches!(&token.token, Token::Word(word)
+            if word.quote_style.is_none() && matches!(word.keyword, Keyword::TABLESAMPLE | Keyword::SAMPLE))
+    });
+    // They are names too, so the tree decides.
+    let Some(first) = words.clone().next() else { return Ok(()) };
+    let ControlFlow::Break(table_end) = tree.visit(&mut Sampled) else { return Ok(()) };
+    let token = words.find(|token| token.span.start >= table_end).unwrap_or(first);
+    Err(Error::new(FEATURE_NOT_SUPPORTED, "TABLESAMPLE is not supported", source.position(token.span.start))
+        .hint("Pick rows with a condition on a column: WHERE id % 100 = 0."))
+}
+
+/// Finds a table with TABLESAMPLE: breaks with the place at which its name, or its alias, ends.
+struct Sampled;
+
+impl Visitor for Sampled {
+    type Break = Location;
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Location> {
+        let (alias, table) = match factor {
+            TableFactor::Table { sample: Some(_), alias, name, .. } => (alias, name.span()),
+            TableFactor::Derived { sample: Some(_), alias, subquery, .. } => (alias, subquery.span()),
+            _ => return ControlFlow::Continue(()),
+        };
+        let name = alias.as_ref().map(|alias| alias.columns.last().map_or(&alias.name, |column| &column.name));
+        ControlFlow::Break(name.map_or(table, |name| name.span).end)
     }
 }
 

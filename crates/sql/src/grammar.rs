@@ -56,6 +56,18 @@ impl Dialect for Grammar {
         None
     }
 
+    fn parse_infix(&self, parser: &mut Parser, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        // sqlparser would take everything that follows for the right side, AND and OR included.
+        let distinct = if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            Expr::IsDistinctFrom
+        } else if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            Expr::IsNotDistinctFrom
+        } else {
+            return None;
+        };
+        Some(parser.parse_subexpr(precedence).map(|right| distinct(Box::new(left.clone()), Box::new(right))))
+    }
+
     fn supports_unicode_string_literal(&self) -> bool {
         true
     }

@@ -3,6 +3,7 @@
 //! `sqlparser` parses expressions and queries; this crate adds the streaming clauses and statements around them. Names are folded
 //! here, once, by the [`Dialect`]: whoever reads the AST compares names as they are.
 
+mod alter;
 pub mod ast;
 mod clauses;
 mod column_type;

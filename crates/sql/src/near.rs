@@ -51,6 +51,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     "TERMINATE",
     "PAUSE",
     "RESUME",
+    "ALTER",
     "SHOW",
     "LIST",
     "DESCRIBE",

@@ -13,7 +13,7 @@ use crate::ast::Kind;
 use crate::cursor::{Cursor, perhaps};
 use crate::position::Source;
 use crate::tokens::{self, End};
-use crate::{Dialect, Error, Statement, copy, ddl, insert, near, query, setting, show, transaction, unsupported};
+use crate::{Dialect, Error, Statement, alter, copy, ddl, insert, near, query, setting, show, transaction, unsupported};
 
 /// The statements of a message, in order. Empty statements are left out.
 pub fn parse(text: &str, dialect: Dialect) -> Result<Vec<Statement>, Error> {
@@ -51,6 +51,7 @@ fn kind(cursor: &mut Cursor) -> Result<Kind, Error> {
         "DELETE" => insert::delete(cursor),
         "COPY" => copy::copy(cursor),
         "TERMINATE" | "PAUSE" | "RESUME" => show::lifecycle(cursor),
+        "ALTER" if alter::begins(cursor) => alter::alter(cursor),
         "SHOW" | "LIST" => show::show(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),
         "EXPLAIN" => show::explain(cursor),

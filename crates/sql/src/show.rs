@@ -2,11 +2,10 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::Error;
 use crate::ast::{Action, Kind, Show};
 use crate::cursor::Cursor;
 use crate::error::{FEATURE_NOT_SUPPORTED, SYNTAX_ERROR};
-use crate::{parse, setting};
+use crate::{Error, Position, parse, setting};
 
 const LISTS: &[(&str, Show)] = &[
     ("STREAMS", Show::Streams),
@@ -69,7 +68,6 @@ pub(crate) fn explain(cursor: &mut Cursor) -> Result<Kind, Error> {
     {
         return Ok(Kind::ExplainQuery(id));
     }
-    let mut analyze = false;
     const OPTIONS: &[&str] = &[
         "ANALYZE",
         "VERBOSE",
@@ -88,18 +86,19 @@ pub(crate) fn explain(cursor: &mut Cursor) -> Result<Kind, Error> {
     if bracket && cursor.word(1).is_some_and(|word| OPTIONS.iter().any(|option| word.value.eq_ignore_ascii_case(option))) {
         let mut inside = cursor.bracketed()?;
         loop {
+            let start = inside.position();
             let option = inside.expect_one(OPTIONS)?;
             let position = inside.position();
-            let value = inside.word(0).map(|word| word.value.to_lowercase());
-            if value.is_some() || inside.accept_signed().is_some() {
-                inside.skip(usize::from(value.is_some()));
-            }
+            let word = inside.word(0).map(|word| word.value.to_lowercase());
+            inside.skip(usize::from(word.is_some()));
+            let value = word.or_else(|| inside.accept_signed());
             match (option, value.as_deref()) {
                 ("FORMAT", Some("text")) => {}
                 ("FORMAT", _) => {
                     return Err(Error::new(FEATURE_NOT_SUPPORTED, "EXPLAIN prints text only", position).hint("Leave FORMAT out."));
                 }
-                ("ANALYZE", value) => analyze = !matches!(value, Some("false" | "off")),
+                ("ANALYZE", Some("false" | "off" | "0")) => {}
+                ("ANALYZE", _) => return Err(analyze(start)),
                 _ => {}
             }
             if !inside.accept_token(&Token::Comma) {
@@ -108,7 +107,9 @@ pub(crate) fn explain(cursor: &mut Cursor) -> Result<Kind, Error> {
         }
         inside.finish()?;
     } else {
-        analyze = cursor.accept_one(&["ANALYZE", "ANALYSE"]).is_some();
+        if cursor.sees(&["ANALYZE"]) || cursor.sees(&["ANALYSE"]) {
+            return Err(analyze(cursor.position()));
+        }
         cursor.accept(&["VERBOSE"]);
     }
     // One level only: otherwise a long row of EXPLAINs would recurse as deep.
@@ -117,7 +118,12 @@ pub(crate) fn explain(cursor: &mut Cursor) -> Result<Kind, Error> {
     }
     let end = cursor.end;
     let statement = parse::statement(cursor.source, cursor.rest(), end)?;
-    Ok(Kind::Explain { statement: Box::new(statement), analyze })
+    Ok(Kind::Explain { statement: Box::new(statement) })
+}
+
+fn analyze(position: Position) -> Error {
+    Error::new(FEATURE_NOT_SUPPORTED, "EXPLAIN ANALYZE is not supported", position)
+        .hint("Write EXPLAIN: it shows the plan and does not run the statement.")
 }
 
 pub(crate) fn lifecycle(cursor: &mut Cursor) -> Result<Kind, Error> {
@@ -138,7 +144,7 @@ pub(crate) fn lifecycle(cursor: &mut Cursor) -> Result<Kind, Error> {
     }
 }
 
-fn accept_query_id(cursor: &mut Cursor) -> Option<String> {
+pub(crate) fn accept_query_id(cursor: &mut Cursor) -> Option<String> {
     cursor.accept_string().or_else(|| cursor.name().ok())
 }
 

@@ -59,11 +59,28 @@ fn syntax_errors_say_where_and_what_was_meant() {
         ("FLUSH ^now", "now", ""),
         ("PRINT my^-topic", "-", "quotes"),
         ("COPY t FROM ^STDOUT", "STDOUT", "Perhaps you meant STDIN."),
+        ("^ALTRE QUERY q RESET", "ALTRE", "Perhaps you meant ALTER."),
+        ("ALTER ^QURY q RESET", "QURY", "Perhaps you meant QUERY."),
+        ("ALTER QUERY ^ALL RESET", "ALL", "id of a query"),
+        ("ALTER QUERY q ^RESTE", "RESTE", "Perhaps you meant RESET."),
+        ("ALTER QUERY q ^PAUSE", "PAUSE", "ALTER QUERY id RESET"),
+        ("ALTER QUERY q RESET ^EARLIEST", "EARLIEST", "TO EARLIEST"),
+        ("ALTER QUERY q RESET TO ^OFFSET (0 = 1)", "OFFSET", "Perhaps you meant OFFSETS."),
+        ("ALTER QUERY q RESET TO ^0", "0", "TO OFFSETS (partition = offset, …)"),
+        ("ALTER QUERY q RESET TO OFFSETS ^0 = 1", "0", "(partition = offset, …)"),
+        ("ALTER QUERY q RESET TO OFFSETS (^)", ")", "(partition = offset, …)"),
+        ("ALTER QUERY q RESET TO OFFSETS (0 ^: 1)", ":", "(partition = offset, …)"),
+        ("ALTER QUERY q RESET TO OFFSETS (0 = ^-1)", "-", "(partition = offset, …)"),
+        ("ALTER QUERY q RESET TO OFFSETS (0 = 1,^)", ")", "(partition = offset, …)"),
+        ("ALTER QUERY q RESET TO LATEST ^FLUSH", "FLUSH", "ALTER QUERY id RESET"),
     ] {
         check(marked, "42601", &format!("syntax error at or near \"{near}\""), hint);
     }
     for marked in ["SELECT (1 + 2^", "CREATE STREAM^", "SELECT * FROM t WHERE^", "INSERT INTO t^", "DELETE FROM t WHERE^", "SET a =^  "] {
         check(marked, "42601", "syntax error at end of input", "");
+    }
+    for (marked, hint) in [("ALTER QUERY^", "id of a query"), ("ALTER QUERY q^", "RESET"), ("ALTER QUERY q RESET TO^", "TO EARLIEST")] {
+        check(marked, "42601", "syntax error at end of input", hint);
     }
     check("SELECT ^'abc", "42601", "unterminated string literal", "");
 }
@@ -116,6 +133,19 @@ fn known_and_not_supported() {
         ("^SELECT a INTO x FROM t", "SELECT … INTO", "CREATE TABLE"),
         ("SHOW ^VARIABLES", "SHOW VARIABLES", "SHOW knows"),
         ("DROP TABLE a^, b", "dropping several at once", "one DROP for each"),
+        ("SELECT * FROM t ^TABLESAMPLE BERNOULLI (10) REPEATABLE (1) WHERE a = 1", "TABLESAMPLE", "WHERE"),
+        ("SELECT sample, \"tablesample\" FROM t AS x (sample) ^tablesample (5 ROWS) EMIT CHANGES", "TABLESAMPLE", "WHERE"),
+        ("SELECT * FROM a JOIN (SELECT b FROM b ^TABLESAMPLE SYSTEM (1)) x ON true", "TABLESAMPLE", "WHERE"),
+        ("SELECT * FROM (SELECT sample FROM b) x ^SAMPLE (1)", "TABLESAMPLE", "WHERE"),
+        ("CREATE STREAM s AS SELECT * FROM t ^TABLESAMPLE SYSTEM (10) EMIT CHANGES", "TABLESAMPLE", "WHERE"),
+        ("INSERT INTO s SELECT * FROM t ^TABLESAMPLE SYSTEM (10)", "TABLESAMPLE", "WHERE"),
+        ("COPY (SELECT * FROM t ^TABLESAMPLE SYSTEM (10)) TO STDOUT", "TABLESAMPLE", "WHERE"),
+        ("DELETE FROM t WHERE k IN (SELECT k FROM u ^TABLESAMPLE SYSTEM (10))", "TABLESAMPLE", "WHERE"),
+        ("EXPLAIN ^ANALYZE SELECT 1", "EXPLAIN ANALYZE", "Write EXPLAIN"),
+        ("EXPLAIN ^ANALYSE VERBOSE SELECT 1", "EXPLAIN ANALYZE", "Write EXPLAIN"),
+        ("EXPLAIN (VERBOSE, ^ANALYZE, FORMAT text) SELECT 1", "EXPLAIN ANALYZE", "Write EXPLAIN"),
+        ("EXPLAIN (^ANALYZE on) SELECT 1", "EXPLAIN ANALYZE", "Write EXPLAIN"),
+        ("^ANALYZE t", "ANALYZE", "EXPLAIN shows"),
     ] {
         check(marked, "0A000", &format!("{what} is not supported"), hint);
     }
@@ -153,6 +183,9 @@ fn wrong_values() {
     check("COPY t FROM STDIN (DELIMITER ^'ab')", "22023", "COPY DELIMITER must be a single one-byte character", "");
     check("COPY ^t FROM STDIN (QUOTE '''')", "42601", "COPY QUOTE is not for this format", "csv");
     check("COPY t FROM STDIN (FORMAT ^parquet)", "22023", "COPY format \"parquet\" not recognized", "csv");
+    check("ALTER QUERY q RESET TO OFFSETS (0 = 1, ^0 = 2)", "42601", "partition 0 is given twice", "");
+    check("ALTER QUERY q RESET TO OFFSETS (^4294967296 = 0)", "22023", "there is no partition 4294967296", "");
+    check("ALTER QUERY q RESET TO OFFSETS (0 = ^1.5)", "22023", "\"1.5\" is not a whole number, or too large", "");
     check("SELECT STRUCT(^1, a := 2)", "42601", "each argument needs a name, := and a value", "STRUCT(name");
 }
 

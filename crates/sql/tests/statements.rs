@@ -1,7 +1,10 @@
 //! Each kind of statement in its spellings, and what the AST says then.
 
+use std::ops::ControlFlow;
+
 use millpond_sql::ast::*;
 use millpond_sql::{Dialect, SqlType, Statement, parse};
+use sqlparser::ast::{Expr, visit_expressions_mut};
 
 fn one_in(text: &str, dialect: Dialect) -> Statement {
     let mut statements = parse(text, dialect).unwrap_or_else(|error| panic!("{text}: {error:?}"));
@@ -261,6 +264,44 @@ fn streaming_clauses_are_cut_out() {
 }
 
 #[test]
+fn distinct_from_binds_as_is() {
+    let tree = |text: &str| query(&format!("SELECT 1 FROM t WHERE {text}")).body;
+    for (text, meant) in [
+        ("a IS DISTINCT FROM true AND v > 5", "(a IS DISTINCT FROM true) AND (v > 5)"),
+        ("a IS NOT DISTINCT FROM b OR v > 5", "(a IS NOT DISTINCT FROM b) OR (v > 5)"),
+        ("v > 5 AND a IS DISTINCT FROM b AND c OR d", "(((v > 5) AND (a IS DISTINCT FROM b)) AND c) OR d"),
+        ("a IS DISTINCT FROM b OR c IS NOT DISTINCT FROM d AND e", "(a IS DISTINCT FROM b) OR ((c IS NOT DISTINCT FROM d) AND e)"),
+        ("NOT a IS DISTINCT FROM b AND c", "(NOT (a IS DISTINCT FROM b)) AND c"),
+        ("a IS DISTINCT FROM NOT b AND c", "(a IS DISTINCT FROM (NOT b)) AND c"),
+        ("a IS DISTINCT FROM b = c", "a IS DISTINCT FROM (b = c)"),
+        ("a = b IS NOT DISTINCT FROM c < d", "(a = b) IS NOT DISTINCT FROM (c < d)"),
+        ("a + 1 IS DISTINCT FROM b - c * 2 AND d", "((a + 1) IS DISTINCT FROM (b - (c * 2))) AND d"),
+        ("a IS DISTINCT FROM b IN (1, 2) AND c", "(a IS DISTINCT FROM (b IN (1, 2))) AND c"),
+        ("a IS DISTINCT FROM b BETWEEN 1 AND 2 AND c", "(a IS DISTINCT FROM (b BETWEEN 1 AND 2)) AND c"),
+        ("a IS DISTINCT FROM (b IS NOT DISTINCT FROM c AND d)", "a IS DISTINCT FROM ((b IS NOT DISTINCT FROM c) AND d)"),
+        ("(a IS DISTINCT FROM b OR c) IS DISTINCT FROM d OR e", "(((a IS DISTINCT FROM b) OR c) IS DISTINCT FROM d) OR e"),
+        ("CASE WHEN a IS DISTINCT FROM b AND c THEN d END", "CASE WHEN (a IS DISTINCT FROM b) AND c THEN d END"),
+        ("a IS NULL AND b IS NOT TRUE", "(a IS NULL) AND (b IS NOT TRUE)"),
+    ] {
+        assert_eq!(shape(*tree(text)), shape(*tree(meant)), "{text}");
+    }
+}
+
+/// Each operation of a query in brackets of its own, and no others.
+fn shape(mut query: sqlparser::ast::Query) -> String {
+    let _ = visit_expressions_mut(&mut query, |expr| {
+        let inner = expr.clone();
+        *expr = match inner {
+            Expr::Nested(inner) => *inner,
+            Expr::Identifier(_) | Expr::Value(_) => inner,
+            _ => Expr::Nested(Box::new(inner)),
+        };
+        ControlFlow::<()>::Continue(())
+    });
+    query.to_string()
+}
+
+#[test]
 fn windows() {
     let window = |text: &str| query(&format!("SELECT count(*) FROM t {text} WHERE true GROUP BY a")).window.unwrap();
     let hopping = window("WINDOW w HOPPING (SIZE 1 HOUR, ADVANCE BY 10 minutes, RETENTION 7 DAYS, GRACE PERIOD 0 SECONDS)");
@@ -381,6 +422,10 @@ fn the_rest() {
     same(&["TERMINATE Q_1", "TERMINATE QUERY q_1;", "terminate 'q_1'"], lifecycle(Action::Terminate, Some("q_1")));
     same(&["PAUSE ALL"], lifecycle(Action::Pause, None));
     same(&["RESUME query"], lifecycle(Action::Resume, Some("query")));
+    let reset = |to| Kind::ResetQuery(ResetQuery { query: "q_1".into(), to });
+    same(&["ALTER QUERY Q_1 RESET", "alter query 'q_1' reset to earliest;"], reset(ResetTo::Earliest));
+    same(&["ALTER QUERY q_1 RESET TO LATEST"], reset(ResetTo::Latest));
+    same(&["ALTER QUERY q_1 RESET TO OFFSETS (1 = 7, 0=12)"], reset(ResetTo::Offsets(vec![(1, 7), (0, 12)])));
     let drop = |kind, if_exists, delete_topic| Kind::Drop(Drop { kind, name: "t".into(), if_exists, delete_topic });
     same(&["DROP TABLE t"], drop(SourceKind::Table, false, false));
     same(&["DROP STREAM IF EXISTS T DELETE TOPIC"], drop(SourceKind::Stream, true, true));
@@ -471,20 +516,19 @@ fn settings() {
 
 #[test]
 fn explain() {
-    for (text, analyze) in [
-        ("EXPLAIN SELECT 1", false),
-        ("EXPLAIN ANALYZE SELECT 1", true),
-        ("EXPLAIN (ANALYZE, VERBOSE off, FORMAT text) SELECT 1", true),
-        ("EXPLAIN VERBOSE SELECT 1", false),
-        ("EXPLAIN (SELECT 1)", false),
+    for text in [
+        "EXPLAIN SELECT 1",
+        "EXPLAIN (ANALYZE off, VERBOSE, FORMAT text) SELECT 1",
+        "EXPLAIN (COSTS off, ANALYZE 0) SELECT 1",
+        "EXPLAIN VERBOSE SELECT 1",
+        "EXPLAIN (SELECT 1)",
     ] {
-        let Kind::Explain { statement, analyze: found } = kind(text) else { panic!("{text}") };
-        assert_eq!(found, analyze, "{text}");
+        let Kind::Explain { statement } = kind(text) else { panic!("{text}") };
         assert!(matches!(statement.kind, Kind::Query(_)), "{text}");
     }
     let outer = one_in("  EXPLAIN CREATE STREAM x AS SELECT * FROM y ;", Dialect::Millpond);
     assert_eq!((outer.text.as_str(), outer.offset), ("EXPLAIN CREATE STREAM x AS SELECT * FROM y", 2));
-    let Kind::Explain { statement, .. } = outer.kind else { panic!() };
+    let Kind::Explain { statement } = outer.kind else { panic!() };
     assert_eq!((statement.text.as_str(), statement.offset), ("CREATE STREAM x AS SELECT * FROM y", 10));
     assert!(matches!(statement.kind, Kind::CreateAs(_)));
 }

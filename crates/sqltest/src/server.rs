@@ -65,10 +65,16 @@ impl Server {
 
     /// SIGTERM: the exit code, and the directory with the data.
     pub fn stop(mut self) -> Result<(Option<i32>, TempDir)> {
-        let sent = Command::new("kill").arg(self.child.id().to_string()).status()?;
-        ensure!(sent.success(), "the server is gone already");
+        self.signal("TERM")?;
         let code = self.child.wait()?.code();
         Ok((code, std::mem::replace(&mut self.directory, tempfile::tempdir()?)))
+    }
+
+    /// Sends a signal, `STOP` for one.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status()?;
+        ensure!(sent.success(), "the server is gone already");
+        Ok(())
     }
 
     /// `kill -9`.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use hashbrown::{HashMap, HashSet};
 use millpond_log::opaque::{Builder, Record};
 use millpond_log::{Append, Appended, Entry, Log, TopicConfig, TopicPartition, Transaction};
-use millpond_state::{Backend, Expiry, KeyRange, Reader, Result, Snapshot, StoreId, Visit, WriteSet, Writes};
+use millpond_state::{Backend, Expiry, KeyRange, Reader, Result, Snapshot, StoreConfig, StoreId, Visit, WriteSet, Writes};
 use millpond_state_rocksdb::Database;
 use millpond_state_rocksdb::rocksdb::WriteBatch;
 use parking_lot::{Mutex, RwLock};
@@ -123,7 +123,7 @@ impl Reader for Changelogged {
 }
 
 impl Backend for Changelogged {
-    fn open_store(&self, name: &str, partitions: u32) -> Result<StoreId> {
+    fn open_store(&self, name: &str, config: StoreConfig) -> Result<StoreId> {
         let id = self.database.open_store(name)?;
         if self.stores.read().contains_key(&id) {
             return Ok(id);
@@ -136,10 +136,14 @@ impl Backend for Changelogged {
         let shared = topics::is_shared(name);
         let changelog: Option<Arc<str>> = (!shared).then(|| topics::changelog(&self.service_id, name).into());
         if let Some(topic) = &changelog {
-            restore::ensure(self, topic, partitions)?;
+            restore::ensure(self, topic, config)?;
         }
         self.stores.write().insert(id, Store { name: name.into(), changelog });
         Ok(id)
+    }
+
+    fn find_store(&self, name: &str) -> Option<StoreId> {
+        self.database.find_store(name)
     }
 
     fn take_over(&self, store: StoreId, partition: u32) -> Result<()> {
@@ -161,7 +165,7 @@ impl Backend for Changelogged {
     }
 
     fn drop_store(&self, name: &str) -> Result<()> {
-        let id = self.database.stores().into_iter().find(|(store, _)| store == name).map(|(_, id)| id);
+        let id = self.database.find_store(name);
         if !topics::is_shared(name) {
             match self.log.delete_topic(&topics::changelog(&self.service_id, name)) {
                 Ok(()) | Err(millpond_log::Error::UnknownTopic(_)) => {}

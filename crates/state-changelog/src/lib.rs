@@ -11,7 +11,7 @@
 //! CLG-3  whoever commits to a partition is alone in it, and took it over after the last other one stopped.
 //! CLG-4  a commit that the log has, or may have, and RocksDB has not, is brought in when its partitions are taken over again.
 //!
-//! **Topics.** `_millpond-<service>-<store>-changelog`, compacted, a partition for each of the store's: key and value are the row's, no value deletes
+//! **Topics.** `_millpond-<service>-<store>-changelog`, compacted (of stores whose rows expire also cut by age), a partition for each of the store's: key and value are the row's, no value deletes
 //! it. Small stores that every task has (positions, counters) share `_millpond-<service>-offsets`, compacted, one partition, with the key
 //! `store \0 partition (4, big-endian) key`; horizons of windowed stores are there too, with the key `\0 store \0 partition (4)`.
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use millpond_log::opaque::Columns;
-use millpond_log::{Append, Entry, Error as LogError, FetchLimit, OffsetRange, Payload, TopicConfig, TopicPartition, Transaction, opaque};
-use millpond_state::{Error, KeyRange, Reader, Result, StoreId, WriteSet, Writes};
+use millpond_log::{
+    Append, Cleanup, Entry, Error as LogError, FetchLimit, OffsetRange, Payload, TopicConfig, TopicPartition, Transaction, opaque,
+};
+use millpond_state::{Error, KeyRange, Reader, Result, StoreConfig, StoreId, WriteSet, Writes};
 use millpond_state_rocksdb::Family;
 use millpond_state_rocksdb::rocksdb::WriteBatch;
 
@@ -37,19 +39,43 @@ pub(crate) fn forget_positions(backend: &Changelogged, store: StoreId) -> Result
     backend.database.write(batch)
 }
 
+/// Rows go from a changelog so long after they have expired: clocks may differ, and events be late.
+const RETENTION_SLACK_MS: i64 = 86_400_000;
+
 /// Makes a store's changelog, or finds it as it has to be.
-pub(crate) fn ensure(backend: &Changelogged, topic: &str, partitions: u32) -> Result<()> {
-    match backend.log.create_topic(topic, &TopicConfig::compact(partitions, Vec::new())) {
+pub(crate) fn ensure(backend: &Changelogged, topic: &str, config: StoreConfig) -> Result<()> {
+    let retention_ms = config.retention_ms.map(|retention_ms| retention_ms.saturating_add(RETENTION_SLACK_MS));
+    let wanted = TopicConfig { cleanup: Cleanup::Compact { retention_ms }, ..TopicConfig::compact(config.partitions, Vec::new()) };
+    match backend.log.create_topic(topic, &wanted) {
         Ok(()) => Ok(()),
-        Err(LogError::TopicExists(_)) => {
-            let found = backend.log.topic(topic)?.config.partitions;
-            if found == partitions {
-                return Ok(());
-            }
-            Err(Error::Storage(format!("its changelog \"{topic}\" has {found} partitions, not {partitions}: drop the query, or the topic")))
-        }
+        Err(LogError::TopicExists(_)) => check(topic, &backend.log.topic(topic)?.config, &wanted),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a changelog that is there keeps what has to be restored; what it keeps beyond that does no harm.
+fn check(topic: &str, found: &TopicConfig, wanted: &TopicConfig) -> Result<()> {
+    let partitions = wanted.partitions;
+    if found.partitions != partitions {
+        let found = found.partitions;
+        return Err(Error::Storage(format!(
+            "its changelog \"{topic}\" has {found} partitions, not {partitions}: drop the query, or the topic"
+        )));
+    }
+    let keeps = match (found.cleanup, wanted.cleanup) {
+        (Cleanup::Delete { .. }, _) => false,
+        (Cleanup::Compact { retention_ms: None }, _) => true,
+        (Cleanup::Compact { retention_ms: Some(found_ms) }, Cleanup::Compact { retention_ms: Some(wanted_ms) }) => found_ms >= wanted_ms,
+        (Cleanup::Compact { retention_ms: Some(_) }, _) => false,
+    };
+    if keeps {
+        return Ok(());
+    }
+    let settings = match wanted.cleanup {
+        Cleanup::Compact { retention_ms: Some(retention_ms) } => format!("cleanup.policy=compact,delete and retention.ms={retention_ms}"),
+        _ => "cleanup.policy=compact".to_owned(),
+    };
+    Err(Error::Storage(format!("its changelog \"{topic}\" does not keep all rows that have to be restored: set its {settings}")))
 }
 
 /// A partition of a store with a changelog of its own.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use millpond_log::{Error, Fetch, FetchLimit, Log, OffsetRange, TopicPartition};
+use millpond_log::{Fetch, FetchLimit, Log, OffsetRange, TopicPartition};
 use millpond_state::{KeyRange, Reader, Result, Snapshot, StoreId, Visit};
 use parking_lot::Mutex;
 
@@ -39,11 +39,9 @@ impl Snapshot for Moment {
     }
 
     fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> Result<Fetch> {
-        let OffsetRange { start, end } = self.offsets(partition)?;
-        if from < start || from > end {
-            let (topic, partition) = (partition.topic.to_string(), partition.partition);
-            return Err(Error::OffsetOutOfRange { topic, partition, offset: from, start, end }.into());
-        }
+        let range = self.offsets(partition)?;
+        range.check(partition, from)?;
+        let end = range.end;
         if from == end {
             return Ok(Fetch::of(from, Vec::new()));
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use millpond_log::{
-    Appended, Cleaned, Fetch, FetchLimit, Log, MemoryLog, OffsetRange, TopicConfig, TopicInfo, TopicPartition, Transaction,
+    Appended, Cleaned, Cleanup, Fetch, FetchLimit, Log, MemoryLog, OffsetRange, TopicConfig, TopicInfo, TopicPartition, Transaction,
 };
-use millpond_state::{Backend, Error, Expiry, Reader, StoreId, WriteSet, Writes};
+use millpond_state::{Backend, Error, Expiry, Reader, StoreConfig, StoreId, WriteSet, Writes};
 use millpond_state_changelog::Changelogged;
 use millpond_state_rocksdb::{Database, Options};
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ millpond_state::state_conformance!(new());
 
 /// Opens the store and takes all its partitions over.
 fn take(backend: &Changelogged, name: &str, partitions: u32) -> StoreId {
-    let store = backend.open_store(name, partitions).unwrap();
+    let store = backend.open_store(name, StoreConfig::keep(partitions)).unwrap();
     (0..partitions).for_each(|partition| backend.take_over(store, partition).unwrap());
     store
 }
@@ -51,7 +51,10 @@ fn value(backend: &Changelogged, store: StoreId, partition: u32, key: &str) -> O
 #[test]
 fn what_is_lost_here_comes_back_from_the_log() {
     let (directory, backend, log) = new();
-    let (store, positions) = (backend.open_store("q/aggregate", 2).unwrap(), backend.open_store("q/0/positions", 2).unwrap());
+    let (store, positions) = (
+        backend.open_store("q/aggregate", StoreConfig::keep(2)).unwrap(),
+        backend.open_store("q/0/positions", StoreConfig::keep(2)).unwrap(),
+    );
     put(&backend, store, 0, &[("a", Some("1")), ("b", Some("1"))]);
     put(&backend, store, 1, &[("a", Some("7"))]);
     put(&backend, store, 0, &[("a", Some("2")), ("b", None)]);
@@ -69,7 +72,7 @@ fn what_is_lost_here_comes_back_from_the_log() {
 #[test]
 fn what_the_log_alone_has_is_brought_in() {
     let (directory, backend, log) = new();
-    let store = backend.open_store("q/aggregate", 1).unwrap();
+    let store = backend.open_store("q/aggregate", StoreConfig::keep(1)).unwrap();
     put(&backend, store, 0, &[("a", Some("1"))]);
     drop(backend);
     // Another copy of the state goes on; this one is where a crash between the log's commit and the database's would have left it.
@@ -88,7 +91,7 @@ fn what_the_log_alone_has_is_brought_in() {
 #[test]
 fn state_that_does_not_fit_its_changelog_is_made_anew() {
     let (directory, backend, log) = new();
-    let store = backend.open_store("q/aggregate", 1).unwrap();
+    let store = backend.open_store("q/aggregate", StoreConfig::keep(1)).unwrap();
     for round in 0..5 {
         put(&backend, store, 0, &[("a", Some("1")), (&format!("b{round}"), Some("1"))]);
     }
@@ -110,20 +113,52 @@ fn state_that_does_not_fit_its_changelog_is_made_anew() {
 fn a_changelog_of_other_partitions_is_refused() {
     let (_directory, backend, log) = new();
     log.create_topic("_millpond-mill-q-aggregate-changelog", &TopicConfig::compact(3, Vec::new())).unwrap();
-    let error = backend.open_store("q/aggregate", 2).unwrap_err();
+    let error = backend.open_store("q/aggregate", StoreConfig::keep(2)).unwrap_err();
     assert!(matches!(&error, Error::Storage(message) if message.contains("has 3 partitions, not 2")), "{error}");
+}
+
+#[test]
+fn rows_that_expire_leave_the_changelog_by_age() {
+    let (_directory, backend, log) = new();
+    let windows = |retention_ms| StoreConfig { partitions: 1, retention_ms: Some(retention_ms) };
+    backend.open_store("q/windows", windows(10_000)).unwrap();
+    let cleanup = log.topic("_millpond-mill-q-windows-changelog").unwrap().config.cleanup;
+    assert_eq!(cleanup, Cleanup::Compact { retention_ms: Some(10_000 + 86_400_000) });
+}
+
+#[test]
+fn a_changelog_that_does_not_keep_enough_is_refused() {
+    let (_directory, backend, log) = new();
+    let with = |name: &str, cleanup| {
+        let topic = format!("_millpond-mill-q-{name}-changelog");
+        log.create_topic(&topic, &TopicConfig { cleanup, ..TopicConfig::keep(1) }).unwrap();
+        format!("q/{name}")
+    };
+    let day = with("day", Cleanup::Compact { retention_ms: Some(86_400_000) });
+    let deleted = with("deleted", Cleanup::Delete { retention_ms: None, retention_bytes: None });
+    let all = with("all", Cleanup::Compact { retention_ms: None });
+    let windows = StoreConfig { partitions: 1, retention_ms: Some(1) };
+    for (store, config, settings) in [
+        (&day, windows, "cleanup.policy=compact,delete and retention.ms=86400001"),
+        (&day, StoreConfig::keep(1), "cleanup.policy=compact"),
+        (&deleted, StoreConfig::keep(1), "cleanup.policy=compact"),
+    ] {
+        let error = backend.open_store(store, config).unwrap_err().to_string();
+        assert!(error.ends_with(settings), "{error}");
+    }
+    backend.open_store(&all, windows).unwrap();
 }
 
 #[test]
 fn horizons_come_back() {
     let (directory, backend, log) = new();
-    let store = backend.open_store("q/windows", 1).unwrap();
+    let store = backend.open_store("q/windows", StoreConfig::keep(1)).unwrap();
     let expiries = vec![(store, 0, Expiry { expired_before_ms: 77 })];
     backend.commit(Transaction::default(), WriteSet { writes: Vec::new(), expiries }).unwrap();
     drop((backend, directory));
     let directory = tempfile::tempdir().unwrap();
     let backend = open(directory.path(), &log);
-    let store = backend.open_store("q/windows", 1).unwrap();
+    let store = backend.open_store("q/windows", StoreConfig::keep(1)).unwrap();
     assert_eq!(backend.expiry(store, 0), Some(Expiry { expired_before_ms: 77 }));
 }
 
@@ -131,7 +166,7 @@ fn horizons_come_back() {
 fn a_dropped_store_does_not_come_back() {
     let (directory, backend, log) = new();
     for name in ["q/aggregate", "q/0/positions"] {
-        let store = backend.open_store(name, 1).unwrap();
+        let store = backend.open_store(name, StoreConfig::keep(1)).unwrap();
         put(&backend, store, 0, &[("a", Some("1"))]);
         backend.drop_store(name).unwrap();
         let again = take(&backend, name, 1);

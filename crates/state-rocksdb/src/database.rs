@@ -158,6 +158,11 @@ impl Database {
         Ok(id)
     }
 
+    /// The id of a store that is there.
+    pub fn find_store(&self, name: &str) -> Option<StoreId> {
+        self.stores.read().ids.get(name).copied()
+    }
+
     /// Nothing happens when there is none of that name.
     pub fn drop_store(&self, name: &str) -> Result<()> {
         let mut stores = self.stores.write();

@@ -11,7 +11,7 @@ use millpond_log::opaque::{Record, batch};
 use millpond_log::{Append, Entry, FetchLimit, Log, OffsetRange, TopicConfig, TopicPartition, Transaction};
 
 use crate::window_key::encode_suffix;
-use crate::{Backend, Error, Expiry, KeyRange, Reader, StoreId, WriteSet, Writes, prefix_end};
+use crate::{Backend, Error, Expiry, KeyRange, Reader, StoreConfig, StoreId, WriteSet, Writes, prefix_end};
 
 /// Makes a test of each rule. `$new` gives a guard that is kept until the test ends, and `Arc`s of an empty backend and of its log.
 #[macro_export]
@@ -39,7 +39,7 @@ macro_rules! state_moment_conformance {
 }
 
 pub fn values_are_read_in_the_order_of_the_keys(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s", 4).unwrap();
+    let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     put(backend, store, 0, &[(b"a", Some(b"1")), (b"b", Some(b"")), (b"", Some(b"empty")), (b"c", Some(b"3"))]);
     put(backend, store, 0, &[(b"c", None), (b"a", Some(b"2"))]);
     let values = backend.get_many(store, 0, &[b"c", b"b", b"x", b"a", b"", b"a"]).unwrap();
@@ -49,7 +49,7 @@ pub fn values_are_read_in_the_order_of_the_keys(backend: &dyn Backend, _log: &dy
 }
 
 pub fn stores_and_partitions_are_apart(backend: &dyn Backend, _log: &dyn Log) {
-    let (one, two) = (backend.open_store("one", 4).unwrap(), backend.open_store("two", 4).unwrap());
+    let (one, two) = (backend.open_store("one", StoreConfig::keep(4)).unwrap(), backend.open_store("two", StoreConfig::keep(4)).unwrap());
     put(backend, one, 0, &[(b"k", Some(b"one/0"))]);
     put(backend, one, 1, &[(b"k", Some(b"one/1"))]);
     put(backend, two, 0, &[(b"k", Some(b"two/0"))]);
@@ -60,7 +60,7 @@ pub fn stores_and_partitions_are_apart(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn ranges_are_scanned_in_order(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s", 4).unwrap();
+    let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     let keys: [&[u8]; 6] = [b"", b"a", b"a\x00", b"ab", b"b", b"\xff\xff"];
     for key in keys.iter().rev() {
         put(backend, store, 3, &[(key, Some(b"v"))]);
@@ -82,7 +82,7 @@ pub fn ranges_are_scanned_in_order(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn a_scan_stops_when_told(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s", 4).unwrap();
+    let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     put(backend, store, 0, &[(b"a", Some(b"1")), (b"b", Some(b"2")), (b"c", Some(b"3"))]);
     let mut seen = 0;
     let mut visit = |_: &[u8], _: &[u8]| {
@@ -95,7 +95,7 @@ pub fn a_scan_stops_when_told(backend: &dyn Backend, _log: &dyn Log) {
 
 pub fn a_commit_is_atomic_with_the_log(backend: &dyn Backend, log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    let store = backend.open_store("s", 4).unwrap();
+    let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     let appended = backend.commit(append("t", 1), set(store, 0, &[(b"k", Some(b"1"))])).unwrap();
     assert_eq!((appended[0].base_offset, appended[0].rows), (0, 1));
     assert_eq!(log.offsets(&at("t")).unwrap().end, 1);
@@ -106,7 +106,7 @@ pub fn a_commit_is_atomic_with_the_log(backend: &dyn Backend, log: &dyn Log) {
 
 pub fn a_refused_commit_changes_nothing(backend: &dyn Backend, log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    let store = backend.open_store("s", 4).unwrap();
+    let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     let mut transaction = append("t", 1);
     transaction.appends.append(&mut append("unknown", 1).appends);
     let refused = backend.commit(transaction, set(store, 0, &[(b"k", Some(b"1"))]));
@@ -117,7 +117,7 @@ pub fn a_refused_commit_changes_nothing(backend: &dyn Backend, log: &dyn Log) {
 
 pub fn a_snapshot_stays_as_it_is(backend: &dyn Backend, log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    let store = backend.open_store("s", 4).unwrap();
+    let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     backend.commit(append("t", 2), set(store, 0, &[(b"a", Some(b"1")), (b"b", Some(b"1"))])).unwrap();
     let snapshot = backend.snapshot().unwrap();
     let OffsetRange { start, end } = snapshot.offsets(&at("t")).unwrap();
@@ -148,7 +148,7 @@ pub fn a_snapshot_has_the_log_of_its_moment(backend: &dyn Backend, log: &dyn Log
 pub fn readers_see_commits_whole(backend: &dyn Backend, log: &dyn Log) {
     const COMMITS: u64 = 200;
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    let store = backend.open_store("s", 4).unwrap();
+    let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in 1..=COMMITS {
@@ -171,7 +171,7 @@ pub fn readers_see_commits_whole(backend: &dyn Backend, log: &dyn Log) {
 }
 
 pub fn expired_rows_are_hidden(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s", 4).unwrap();
+    let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     let keys: Vec<Vec<u8>> = [10, 20, 30].map(|end| [&b"g"[..], &encode_suffix(end, end - 10)].concat()).into();
     for partition in 0..2 {
         let rows: Vec<(&[u8], Option<&[u8]>)> = keys.iter().map(|key| (&key[..], Some(&b"v"[..]))).collect();
@@ -199,7 +199,7 @@ pub fn expired_rows_are_hidden(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn a_horizon_moves_with_a_commit(backend: &dyn Backend, _log: &dyn Log) {
-    let store = backend.open_store("s", 4).unwrap();
+    let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     assert_eq!(backend.expiry(store, 4), None);
     let expiries = vec![(store, 4, Expiry { expired_before_ms: 7 })];
     backend.commit(Transaction::default(), WriteSet { writes: Vec::new(), expiries }).unwrap();
@@ -208,14 +208,15 @@ pub fn a_horizon_moves_with_a_commit(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn a_dropped_store_is_empty(backend: &dyn Backend, _log: &dyn Log) {
-    let (gone, kept) = (backend.open_store("gone", 4).unwrap(), backend.open_store("kept", 4).unwrap());
+    let (gone, kept) =
+        (backend.open_store("gone", StoreConfig::keep(4)).unwrap(), backend.open_store("kept", StoreConfig::keep(4)).unwrap());
     for store in [gone, kept] {
         put(backend, store, 0, &[(b"k", Some(b"v"))]);
     }
     backend.drop_store("gone").unwrap();
     backend.drop_store("never was").unwrap();
     assert!(rows(backend, gone, 0, KeyRange::ALL).is_empty());
-    let again = backend.open_store("gone", 4).unwrap();
+    let again = backend.open_store("gone", StoreConfig::keep(4)).unwrap();
     assert!(rows(backend, again, 0, KeyRange::ALL).is_empty());
     put(backend, again, 0, &[(b"k", Some(b"new"))]);
     assert_eq!(rows(backend, again, 0, KeyRange::ALL).len(), 1);
@@ -223,9 +224,9 @@ pub fn a_dropped_store_is_empty(backend: &dyn Backend, _log: &dyn Log) {
 }
 
 pub fn ids_are_stable(backend: &dyn Backend, _log: &dyn Log) {
-    let (a, b) = (backend.open_store("a", 4).unwrap(), backend.open_store("b", 4).unwrap());
+    let (a, b) = (backend.open_store("a", StoreConfig::keep(4)).unwrap(), backend.open_store("b", StoreConfig::keep(4)).unwrap());
     assert_ne!(a, b);
-    assert_eq!((backend.open_store("a", 4).unwrap(), backend.open_store("b", 4).unwrap()), (a, b));
+    assert_eq!((backend.open_store("a", StoreConfig::keep(4)).unwrap(), backend.open_store("b", StoreConfig::keep(4)).unwrap()), (a, b));
     assert_eq!(backend.stores().unwrap(), [("a".to_owned(), a), ("b".to_owned(), b)]);
 }
 

@@ -55,6 +55,22 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
+/// How a store is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// It has the partitions `0..partitions`.
+    pub partitions: u32,
+    /// A row that was not written for so long has expired, and need not be restored. `None`: all rows are.
+    pub retention_ms: Option<i64>,
+}
+
+impl StoreConfig {
+    /// Of rows that do not expire.
+    pub fn keep(partitions: u32) -> StoreConfig {
+        StoreConfig { partitions, retention_ms: None }
+    }
+}
+
 /// What a scan shows its rows to, key and value, until it breaks.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
@@ -85,8 +101,11 @@ pub struct Expiry {
 
 /// Committed state. One per process.
 pub trait Backend: Reader {
-    /// The store's id, the same for the same name ever after. It has the partitions `0..partitions`.
-    fn open_store(&self, name: &str, partitions: u32) -> Result<StoreId>;
+    /// The store's id, the same for the same name ever after. It is made when there is none.
+    fn open_store(&self, name: &str, config: StoreConfig) -> Result<StoreId>;
+
+    /// The id of a store that is there.
+    fn find_store(&self, name: &str) -> Option<StoreId>;
 
     /// For whoever is going to commit to the partition, while nobody else does: brings in what was committed to it and is not here.
     fn take_over(&self, store: StoreId, partition: u32) -> Result<()>;

@@ -8,7 +8,7 @@ use millpond_log::memory::Topics;
 use millpond_log::{Appended, Fetch, FetchLimit, Log, MemoryLog, OffsetRange, TopicPartition, Transaction};
 use parking_lot::RwLock;
 
-use crate::{Backend, Expiry, KeyRange, Reader, Result, Snapshot, StoreId, Visit, WriteSet, window_key};
+use crate::{Backend, Expiry, KeyRange, Reader, Result, Snapshot, StoreConfig, StoreId, Visit, WriteSet, window_key};
 
 /// Its [`MemoryBackend::log`] and its stores change together.
 #[derive(Debug, Default)]
@@ -97,7 +97,7 @@ impl Reader for MemoryBackend {
 }
 
 impl Backend for MemoryBackend {
-    fn open_store(&self, name: &str, _partitions: u32) -> Result<StoreId> {
+    fn open_store(&self, name: &str, _config: StoreConfig) -> Result<StoreId> {
         let mut stores = self.stores.write();
         if let Some(id) = stores.ids.get(name) {
             return Ok(*id);
@@ -106,6 +106,10 @@ impl Backend for MemoryBackend {
         let id = StoreId(stores.next_id);
         stores.ids.insert(name.to_owned(), id);
         Ok(id)
+    }
+
+    fn find_store(&self, name: &str) -> Option<StoreId> {
+        self.stores.read().ids.get(name).copied()
     }
 
     fn take_over(&self, _store: StoreId, _partition: u32) -> Result<()> {

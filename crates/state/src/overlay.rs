@@ -234,7 +234,7 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::window_key::encode_suffix;
-    use crate::{Backend, MemoryBackend};
+    use crate::{Backend, MemoryBackend, StoreConfig};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -274,7 +274,7 @@ mod tests {
         #[test]
         fn reads_as_one_map(steps in proptest::collection::vec(step(), 0..80), cache_bytes in prop_oneof![Just(0), Just(600), Just(1 << 20)]) {
             let backend = Arc::new(MemoryBackend::new());
-            let store = backend.open_store("s", 1).unwrap();
+            let store = backend.open_store("s", StoreConfig::keep(1)).unwrap();
             let mut overlay = Overlay::new(store, 3, backend.clone()).with_cache_bytes(cache_bytes);
             let mut model = BTreeMap::new();
             for step in steps {
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn expired_rows_are_hidden_and_not_written() {
         let backend = Arc::new(MemoryBackend::new());
-        let store = backend.open_store("s", 1).unwrap();
+        let store = backend.open_store("s", StoreConfig::keep(1)).unwrap();
         let mut overlay = Overlay::new(store, 0, backend.clone());
         let key = |end| [&b"g"[..], &encode_suffix(end, end - 10)].concat();
         overlay.put(&key(10), b"1");

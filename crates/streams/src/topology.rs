@@ -236,3 +236,14 @@ pub struct SinkSpec {
     /// Only the table store is written, in the task's own partition; the topic is where the rows came from (a declared table).
     pub store_only: bool,
 }
+
+impl SinkSpec {
+    /// How long after the start of its window a row has expired at the latest.
+    pub fn retention_from_start_ms(&self) -> Option<i64> {
+        match self.layout.windowed? {
+            Windowed::Time { size_ms } => Some(self.retention_ms?.saturating_add(size_ms)),
+            // A session has no size, and was written to at its end.
+            Windowed::Session => self.retention_ms,
+        }
+    }
+}

@@ -15,6 +15,7 @@ use millpond_streams::{SubTopology, Task};
 use super::earlier;
 use super::guarded::guarded;
 use super::slots::{SlotId, Slots};
+use super::upstream::Upstream;
 use crate::counters;
 use crate::processing_log::{LineKind, LogLine};
 use crate::progress::{InputProgress, TaskProgress};
@@ -27,6 +28,10 @@ const TURN_ROWS: usize = 65_536;
 const BEHIND_ROWS: u64 = TURN_ROWS as u64;
 /// Queries that are behind commit in every so manieth interval, so that a group that is met again and again is written once.
 const BEHIND_INTERVALS: i64 = 10;
+/// When records that are there do not come, it is asked after so long whether they are.
+const DOUBT_MS: i64 = 100;
+/// And after so long the query fails over it.
+const STALLED_MS: i64 = 30_000;
 /// A repartition topic is trimmed once so many records of it are committed.
 const TRIM_RECORDS: u64 = 100_000;
 
@@ -57,7 +62,22 @@ struct Cursor {
     /// When something last came.
     quiet_since_ms: i64,
     idle: bool,
+    /// Since when records that are there have not come.
+    stalled_since_ms: Option<i64>,
+    /// Of a repartition topic: what is on its way there.
+    upstream: Upstream,
+    /// Whether that is waited for.
+    waits: bool,
     trimmed: u64,
+}
+
+/// What an input has next.
+enum Next {
+    Entry(Fetched),
+    /// Nothing more is there.
+    End,
+    /// There is more, which has not come yet.
+    Later,
 }
 
 impl RunningTask {
@@ -135,6 +155,9 @@ impl RunningTask {
                 idle_timeout_ms: input.idle_timeout_ms.filter(|_| !repartition),
                 quiet_since_ms: now_ms,
                 idle: false,
+                stalled_since_ms: None,
+                upstream: if repartition { Upstream::of(&partition.topic, &plan.topology, &self.query.tasks) } else { Upstream::default() },
+                waits: false,
                 trimmed: range.start,
             });
             if next < range.start {
@@ -179,20 +202,22 @@ impl RunningTask {
                 if !self.task.wants(input) {
                     continue;
                 }
-                match self.next(runtime, input, slots)? {
-                    Some(fetched) => {
+                match self.next(runtime, input, slots, now_ms)? {
+                    Next::Entry(fetched) => {
                         rows += fetched.entry.rows();
                         self.dirty_bytes += fetched.entry.bytes();
                         let cursor = &mut self.cursors[input];
                         (cursor.quiet_since_ms, cursor.idle) = (now_ms, false);
+                        // What is on its way by now may be earlier than this.
+                        self.cursors.iter_mut().for_each(|cursor| cursor.upstream.begin_again());
                         guarded(|| self.task.process(input, &fetched, now_ms))?;
                         brought = true;
                     }
-                    None if self.task.waiting() => {
+                    Next::End if self.task.waiting() => {
                         guarded(|| self.task.set_end(input, now_ms))?;
                         progressed |= !self.task.waiting();
                     }
-                    None => {}
+                    Next::End | Next::Later => {}
                 }
             }
             progressed |= brought;
@@ -203,35 +228,52 @@ impl RunningTask {
         Ok(progressed)
     }
 
-    fn next(&mut self, runtime: &Runtime, input: usize, slots: &mut Slots) -> Result<Option<Fetched>, String> {
-        let waiting = self.task.waiting();
-        let cursor = &mut self.cursors[input];
-        if let Some(fetched) = cursor.buffered.pop_front() {
-            return Ok(Some(fetched));
-        }
-        // Rows of another input wait to hear that there is nothing earlier here: what was seen of the end may be older than they are.
-        if waiting && cursor.next >= slots.end(cursor.slot) {
-            slots.refresh(cursor.slot).map_err(|error| error.to_string())?;
-        }
-        if cursor.next >= slots.end(cursor.slot) {
-            return Ok(None);
-        }
-        match slots.fetch(cursor.slot, cursor.next) {
-            Ok(fetch) => {
-                let passed = fetch.entries.is_empty() && fetch.next_offset > cursor.next;
-                cursor.next = fetch.next_offset;
-                cursor.buffered.extend(fetch.entries.iter().cloned());
-                let first = cursor.buffered.pop_front();
-                if passed {
-                    self.pass(runtime, input, fetch.next_offset);
+    fn next(&mut self, runtime: &Runtime, input: usize, slots: &mut Slots, now_ms: i64) -> Result<Next, String> {
+        loop {
+            let waiting = self.task.waiting();
+            let cursor = &mut self.cursors[input];
+            if let Some(fetched) = cursor.buffered.pop_front() {
+                return Ok(Next::Entry(fetched));
+            }
+            // Rows of another input wait to hear that there is nothing earlier here: what was seen of the end may be older than they are, and
+            // what is earlier may be on its way.
+            if waiting && cursor.next >= slots.end(cursor.slot) {
+                cursor.waits = !cursor.upstream.is_through();
+                if cursor.waits {
+                    return Ok(Next::Later);
                 }
-                Ok(first)
+                slots.refresh(cursor.slot).map_err(|error| error.to_string())?;
             }
-            Err(millpond_log::Error::OffsetOutOfRange { start, offset, .. }) if offset < start => {
-                self.skip(runtime, input, start, slots);
-                Ok(None)
+            if cursor.next >= slots.end(cursor.slot) {
+                cursor.upstream.begin_again();
+                cursor.stalled_since_ms = None;
+                return Ok(Next::End);
             }
-            Err(error) => Err(error.to_string()),
+            cursor.waits = false;
+            match slots.fetch(cursor.slot, cursor.next) {
+                Ok(Some(fetch)) => {
+                    let passed = fetch.entries.is_empty() && fetch.next_offset > cursor.next;
+                    (cursor.next, cursor.stalled_since_ms) = (fetch.next_offset, None);
+                    cursor.buffered.extend(fetch.entries.iter().cloned());
+                    if passed {
+                        self.pass(runtime, input, fetch.next_offset);
+                    } else if cursor.buffered.is_empty() {
+                        return Ok(Next::End);
+                    }
+                }
+                Ok(None) => {
+                    slots.reconsider(cursor.slot);
+                    if cursor.next < slots.end(cursor.slot) {
+                        return cursor.stalled(slots, waiting, now_ms);
+                    }
+                    // It was beyond what there is.
+                    cursor.stalled_since_ms = None;
+                }
+                Err(millpond_log::Error::OffsetOutOfRange { start, offset, .. }) if offset < start => {
+                    self.skip(runtime, input, start, slots);
+                }
+                Err(error) => return Err(error.to_string()),
+            }
         }
     }
 
@@ -262,10 +304,11 @@ impl RunningTask {
         self.moved = true;
     }
 
-    /// Tells the task of inputs that have been silent for their timeout. When the next one will be.
+    /// Tells the task of inputs that have been silent for their timeout. When the next one will be, or a stalled one is to be looked at.
     pub fn judge_idle(&mut self, slots: &Slots, now_ms: i64) -> Option<i64> {
         let mut next_ms = None;
         for (input, cursor) in self.cursors.iter_mut().enumerate() {
+            next_ms = earlier(next_ms, cursor.look_again_ms(now_ms));
             let Some(timeout_ms) = cursor.idle_timeout_ms else { continue };
             if cursor.idle {
                 continue;
@@ -345,6 +388,44 @@ impl RunningTask {
                 }
             }
         }
+    }
+}
+
+impl Cursor {
+    /// There is more, as far as is known, and it has not come.
+    fn stalled(&mut self, slots: &mut Slots, waiting: bool, now_ms: i64) -> Result<Next, String> {
+        let since_ms = *self.stalled_since_ms.get_or_insert(now_ms);
+        // It may be of a transaction that is not over: then nobody waits for it.
+        if waiting && now_ms - since_ms >= DOUBT_MS {
+            slots.refresh(self.slot).map_err(|error| error.to_string())?;
+            if self.next >= slots.end(self.slot) {
+                self.stalled_since_ms = None;
+                return Ok(Next::End);
+            }
+        }
+        if now_ms - since_ms >= STALLED_MS {
+            // An open transaction is no fault.
+            slots.refresh(self.slot).map_err(|error| error.to_string())?;
+            self.stalled_since_ms = None;
+            if self.next < slots.end(self.slot) {
+                return Err(format!(
+                    "nothing has come of {} from {} on for {} s",
+                    slots.partition(self.slot),
+                    self.next,
+                    STALLED_MS / 1_000
+                ));
+            }
+        }
+        Ok(Next::Later)
+    }
+
+    fn look_again_ms(&self, now_ms: i64) -> Option<i64> {
+        if self.waits {
+            return Some(now_ms + DOUBT_MS);
+        }
+        let since_ms = self.stalled_since_ms?;
+        let doubt_ms = since_ms + DOUBT_MS;
+        Some(if doubt_ms > now_ms { doubt_ms } else { (now_ms + DOUBT_MS).min((since_ms + STALLED_MS).max(now_ms + 1)) })
     }
 }
 

@@ -103,6 +103,14 @@ impl Slots {
         Ok(())
     }
 
+    /// What is known of one partition's end by now.
+    pub fn reconsider(&mut self, id: SlotId) {
+        let slot = self.slot_mut(id);
+        if let Ok(end) = slot.log.known_end(&slot.partition) {
+            slot.end = end;
+        }
+    }
+
     /// Looks at the end of every partition. One that cannot be looked at stays as it is: its readers will meet the error.
     pub fn refresh_all(&mut self) {
         for slot in self.slots.iter_mut().flatten() {
@@ -112,12 +120,13 @@ impl Slots {
         }
     }
 
-    pub fn fetch(&mut self, id: SlotId, from: u64) -> Result<Shared> {
+    /// `None`: nothing has come yet.
+    pub fn fetch(&mut self, id: SlotId, from: u64) -> Result<Option<Shared>> {
         let slot = self.slot_mut(id);
         if let Some((_, fetch)) = slot.fetches.iter().find(|(begin, _)| *begin == from) {
-            return Ok(fetch.clone());
+            return Ok(Some(fetch.clone()));
         }
-        let fetch = slot.log.fetch(&slot.partition, from, FETCH)?;
+        let Some(fetch) = slot.log.fetch_ready(&slot.partition, from, FETCH)? else { return Ok(None) };
         let (mut entries, next_offset) = (coalesce(fetch.entries), fetch.next_offset);
         // What no reader sees goes with the entry before it.
         if let Some(last) = entries.last_mut() {
@@ -128,7 +137,7 @@ impl Slots {
             slot.fetches.push((from, fetch.clone()));
             self.fetched.push(id.0);
         }
-        Ok(fetch)
+        Ok(Some(fetch))
     }
 
     /// What was fetched need not be held any more.
@@ -164,7 +173,8 @@ mod tests {
         log.append(Transaction { appends: vec![Append { target: target.clone(), entry }] }).unwrap();
         slots.refresh_all();
         assert_eq!(slots.end(a), 1);
-        assert!(Arc::ptr_eq(&slots.fetch(a, 0).unwrap().entries, &slots.fetch(b, 0).unwrap().entries));
+        let [one, other] = [a, b].map(|slot| slots.fetch(slot, 0).unwrap().unwrap().entries);
+        assert!(Arc::ptr_eq(&one, &other));
         slots.forget_fetched();
         slots.release(a);
         slots.release(b);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use millpond_log::{Appended, Cleaned, Fetch, FetchLimit, Log, OffsetRange, TopicConfig, TopicInfo, TopicPartition, Transaction};
-use millpond_state::{Backend, Expiry, KeyRange, Reader, Snapshot, StoreId, WriteSet};
+use millpond_state::{Backend, Expiry, KeyRange, Reader, Snapshot, StoreConfig, StoreId, WriteSet};
 
 #[derive(Debug, Default)]
 pub struct Faults {
@@ -114,8 +114,12 @@ impl Reader for FaultyState {
 }
 
 impl Backend for FaultyState {
-    fn open_store(&self, name: &str, partitions: u32) -> millpond_state::Result<StoreId> {
-        self.inner.open_store(name, partitions)
+    fn open_store(&self, name: &str, config: StoreConfig) -> millpond_state::Result<StoreId> {
+        self.inner.open_store(name, config)
+    }
+
+    fn find_store(&self, name: &str) -> Option<StoreId> {
+        self.inner.find_store(name)
     }
 
     fn take_over(&self, store: StoreId, partition: u32) -> millpond_state::Result<()> {

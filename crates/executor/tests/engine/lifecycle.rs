@@ -186,6 +186,19 @@ fn a_terminated_query_leaves_its_table() {
 }
 
 #[test]
+fn a_query_called_table_takes_no_table_with_it() {
+    let rig = Rig::new(1);
+    rig.sql(STREAM).unwrap();
+    rig.sql("CREATE TABLE sums AS SELECT k, SUM(v) AS total FROM events GROUP BY k").unwrap();
+    rig.sql("CREATE STREAM copy AS SELECT k, v FROM events").unwrap();
+    rig.sql("INSERT INTO copy WITH (query_id = 'table') SELECT k, v FROM events").unwrap();
+    rig.flush();
+    rig.sql("TERMINATE 'table'").unwrap();
+    assert!(rig.stores().contains(&"table/sums".to_owned()), "{:?}", rig.stores());
+    assert!(!rig.stores().iter().any(|store| store.starts_with("table/0")), "{:?}", rig.stores());
+}
+
+#[test]
 fn a_query_that_does_not_plan_any_more_does_not_keep_the_server_from_starting() {
     let rig = Rig::new(1);
     rig.sql(STREAM).unwrap();

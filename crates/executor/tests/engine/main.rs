@@ -5,5 +5,6 @@ mod exactly_once;
 mod faults;
 mod lifecycle;
 mod pushes;
+mod reset;
 mod rig;
 mod tables;

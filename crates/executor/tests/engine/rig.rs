@@ -89,6 +89,7 @@ impl Rig {
                     };
                     self.engine.execute(command, None)?;
                 }
+                Kind::ResetQuery(reset) => self.engine.reset(reset)?,
                 Kind::Flush => self.engine.flush()?,
                 other => panic!("the rig does not know {other:?}"),
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::BooleanArray;
 use millpond_log::{Log, TopicPartition};
-use millpond_state::{Backend, KeyRange};
+use millpond_state::{Backend, KeyRange, StoreConfig};
 
 use crate::rig::{Rig, STREAM};
 
@@ -14,7 +14,7 @@ fn ends(log: &Arc<dyn Log>, topic: &str, partitions: u32) -> Vec<u64> {
 }
 
 fn rows_of(state: &Arc<dyn Backend>, store: &str, partitions: u32) -> usize {
-    let store = state.open_store(store, partitions).unwrap();
+    let store = state.open_store(store, StoreConfig::keep(partitions)).unwrap();
     let mut rows = 0;
     for partition in 0..partitions {
         let mut count = |_: &[u8], _: &[u8]| {

@@ -7,6 +7,10 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use millpond_log::opaque::{Record, batch};
 use millpond_log::{Append, Cleanup, Entry, Error, FetchLimit, Log, TopicConfig, TopicPartition, Transaction};
 use millpond_log_kafka::{KafkaLog, Options};
+use millpond_sqltest::Kafka;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::broker::{open, options};
 
@@ -22,7 +26,8 @@ fn to(topic: &str, entry: Entry) -> Transaction {
 fn topics_keep_their_settings() {
     let (_guard, log) = open();
     for cleanup in [
-        Cleanup::Compact,
+        Cleanup::Compact { retention_ms: None },
+        Cleanup::Compact { retention_ms: Some(86_400_000) },
         Cleanup::Delete { retention_ms: None, retention_bytes: None },
         Cleanup::Delete { retention_ms: Some(86_400_000), retention_bytes: Some(1 << 30) },
     ] {
@@ -95,4 +100,54 @@ fn brokers_that_do_not_answer_are_named() {
     let options = Options { timeout: Duration::from_secs(2), ..Options::new("127.0.0.1:1", "test") };
     let error = KafkaLog::connect(options).unwrap_err().to_string();
     assert!(error.contains("127.0.0.1:1") && error.contains("does not answer"), "{error}");
+}
+
+/// A worker looks at the end it knows, fetches what is there, and sleeps until it hears of more.
+#[test]
+fn what_others_write_is_heard_of() {
+    let (kafka, log) = open();
+    log.create_topic("t", &TopicConfig::keep(1)).unwrap();
+    let partition = TopicPartition::new("t", 0);
+    let (tell, told) = std::sync::mpsc::channel();
+    log.subscribe(Box::new(move || tell.send(()).unwrap_or_default()));
+    let other: BaseProducer = ClientConfig::new().set("bootstrap.servers", &kafka.bootstrap).create().unwrap();
+    let mut next = 0;
+    let mut read = || {
+        while log.known_end(&partition).unwrap() > next {
+            let Some(fetch) = log.fetch_ready(&partition, next, FetchLimit::NONE).unwrap() else { break };
+            next = fetch.next_offset;
+        }
+        next
+    };
+    assert!(log.fetch_ready(&partition, 0, FetchLimit::NONE).unwrap().is_none());
+    for number in 0..5 {
+        other.send(BaseRecord::<[u8], [u8]>::to("t").payload(b"v")).unwrap();
+        other.flush(Duration::from_secs(10)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while read() <= number {
+            told.recv_timeout(deadline.saturating_duration_since(Instant::now())).expect("nobody told of the record");
+        }
+        // It is told of the end of the partition, too.
+        while told.recv_timeout(Duration::from_millis(300)).is_ok() {
+            read();
+        }
+    }
+}
+
+#[test]
+fn progress_is_seen_as_offsets_of_a_group() {
+    let kafka = Kafka::acquire().unwrap();
+    let options = options(&kafka);
+    let log = KafkaLog::connect(options.clone()).unwrap();
+    log.create_topic("t", &TopicConfig::keep(2)).unwrap();
+    let told = [(TopicPartition::new("t", 0), 7), (TopicPartition::new("t", 1), 0)];
+    log.publish_progress("ctas_counts", &told).unwrap();
+    log.publish_progress("ctas_counts", &[(TopicPartition::new("t", 0), 9)]).unwrap();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &kafka.bootstrap).set("group.id", format!("millpond-{}-ctas_counts", options.service_id));
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range("t", 0, 1);
+    let committed = consumer.committed_offsets(list, Duration::from_secs(10)).unwrap();
+    assert_eq!(committed.elements().iter().map(|element| element.offset()).collect::<Vec<_>>(), [Offset::Offset(9), Offset::Offset(0)]);
 }

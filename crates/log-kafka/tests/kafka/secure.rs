@@ -62,6 +62,7 @@ fn tls_scram_and_rights() {
     }
     let allow = |rights: &[&str]| secure.script("tool", &[&["acls", "--add", "--allow-principal", "User:millpond"], rights].concat());
     allow(&["--operation", "All", "--topic", "allowed"]);
+    allow(&["--operation", "All", "--topic", "_millpond-", "--resource-pattern-type", "prefixed"]);
     allow(&["--operation", "All", "--transactional-id", "test-", "--resource-pattern-type", "prefixed"]);
 
     let log = Arc::new(KafkaLog::connect(secure.options("millpond-secret")).unwrap());

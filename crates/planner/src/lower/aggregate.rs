@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::common::DFSchema;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::PhysicalExpr;
@@ -12,7 +13,7 @@ use datafusion::physical_expr::expressions::Literal;
 use millpond_catalog::SourceKind;
 use millpond_streams::topology::{AggregateCall, AggregateSpec, Node, OperatorSpec, Phase, WindowKind};
 
-use super::{Flow, Lowering, cast, column_expression, column_index, nullable};
+use super::{Flow, Lowering, cast, column_expression, column_index, nullable, refuse_subquery};
 use crate::schema::{WINDOWEND, WINDOWSTART, partition_alike};
 use crate::{Error, Result};
 
@@ -64,6 +65,7 @@ impl Lowering<'_> {
     }
 
     fn call(&self, call: &Expr, flow: &Flow) -> Result<AggregateCall> {
+        refuse_subquery(call)?;
         let planning = PhysicalPlanningContext::default();
         let arrow = &flow.nodes[flow.output].schema;
         let name = call.schema_name().to_string();
@@ -72,6 +74,7 @@ impl Lowering<'_> {
         if !lowered.order_bys.is_empty() {
             return Err(Error::unsupported("ORDER BY inside an aggregate cannot stream").hint("Sort the array where you read it."));
         }
+        check_runs(&lowered.aggregate)?;
         Ok(AggregateCall { function: lowered.aggregate, filter: lowered.filter })
     }
 
@@ -120,6 +123,7 @@ impl Lowering<'_> {
                 .function
                 .with_new_expressions(arguments, vec![])
                 .ok_or_else(|| Error::unsupported(format!("{} cannot stream", call.function.name())))?;
+            check_runs(&function)?;
             let filter = call.filter.as_ref().map(|filter| columns.add(filter)).transpose()?;
             aggregates.push(AggregateCall { function: Arc::new(function), filter });
         }
@@ -166,6 +170,37 @@ impl Lowering<'_> {
             .collect();
         self.project_physical(flow, expressions, wanted, output)
     }
+}
+
+/// Some functions tell only when an accumulator is made that they do not take their arguments: the operators must not be the first to ask.
+fn check_runs(function: &AggregateFunctionExpr) -> Result<()> {
+    let made = if function.groups_accumulator_supported() {
+        function.create_groups_accumulator().map(drop)
+    } else {
+        function.create_accumulator().map(drop)
+    };
+    made.map_err(|error| cannot_run(function, error))
+}
+
+fn cannot_run(function: &AggregateFunctionExpr, error: DataFusionError) -> Error {
+    let name = function.fun().name();
+    let unsupported = matches!(error.find_root(), DataFusionError::NotImplemented(_));
+    if unsupported && function.is_distinct() {
+        if name == "count" && function.expressions().len() > 1 {
+            return Error::unsupported("count with DISTINCT takes one argument")
+                .hint("Make one expression of them: count(DISTINCT a || ',' || b).");
+        }
+        return Error::unsupported(format!("{name} does not take DISTINCT")).hint(match name {
+            "collect_list" => "Use collect_set: it takes each value once.",
+            "topk" => "Use topkdistinct: it takes each value once.",
+            _ => "Leave DISTINCT out.",
+        });
+    }
+    let reason = Error::from(error).message;
+    if unsupported {
+        return Error::unsupported(format!("function {name} cannot stream: {reason}"));
+    }
+    Error::new("22023", format!("function {name} does not take these arguments: {reason}"))
 }
 
 fn is_aggregate(operator: &OperatorSpec) -> bool {

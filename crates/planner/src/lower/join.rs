@@ -152,6 +152,15 @@ fn check_kinds(stream: &Flow, table: &Flow) -> Result<()> {
     if !source {
         return Err(Error::unsupported("the table of a join must be a table by name").hint("CREATE TABLE … AS SELECT … first."));
     }
+    // The stream's rows have no window to look up by, and the key alone stands for a row of each window.
+    let windowed = table.nodes.iter().find_map(|node| match &node.operator {
+        OperatorSpec::TableSource(spec) if spec.layout.windowed.is_some() => Some(&spec.source),
+        _ => None,
+    });
+    if let Some(name) = windowed {
+        return Err(Error::unsupported(format!("a stream cannot join \"{name}\": it is a windowed table"))
+            .hint("Join a table without windows, or join the rows where you read them: a pull query can."));
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! CREATE, DROP, INSERT INTO … SELECT, TERMINATE, PAUSE, RESUME: planned here, carried out by the engine.
+//! CREATE, DROP, INSERT INTO … SELECT, TERMINATE, PAUSE, RESUME, ALTER QUERY: planned here, carried out by the engine.
 
 use millpond_catalog::{Command, QueryState};
 use millpond_planner::Persistent;
@@ -114,6 +114,14 @@ pub async fn lifecycle(session: &mut Session, interrupt: &mut Interrupt<'_>, act
         };
         execute(session, interrupt, command, None).await?;
     }
+    Ok(Answer::Done(tag.to_string()))
+}
+
+pub async fn reset(session: &mut Session, interrupt: &mut Interrupt<'_>, reset: &ast::ResetQuery) -> Result<Answer> {
+    let tag = "ALTER QUERY";
+    session.outside_transaction(tag)?;
+    let (engine, reset) = (session.engine().clone(), reset.clone());
+    interrupt.block(move || engine.reset(&reset)).await?;
     Ok(Answer::Done(tag.to_string()))
 }
 

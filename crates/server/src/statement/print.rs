@@ -11,9 +11,9 @@ use millpond_log::opaque::Columns;
 use millpond_log::{FetchLimit, Fetched, Log, Payload, TopicPartition};
 use tokio::sync::watch;
 
-use super::{Rows, Tag, table};
+use super::{Given, Rows, Tag, table};
 use crate::error::{Error, Result};
-use crate::session::Session;
+use crate::session::{Notice, Session};
 use crate::wire::text;
 
 const STEP: FetchLimit = FetchLimit { rows_max: 1_024, bytes_max: 4 << 20 };
@@ -23,7 +23,7 @@ pub fn schema() -> SchemaRef {
     table::schema(&NAMES)
 }
 
-pub fn print(session: &Session, topic: &str, from_beginning: bool, limit: Option<u64>) -> Result<Rows> {
+pub fn print(session: &mut Session, topic: &str, from_beginning: bool, limit: Option<u64>, given: &Given<'_>) -> Result<Rows> {
     let log = Arc::clone(&session.engine().storage().log);
     let info = log.topic(topic)?;
     let mut positions = Vec::new();
@@ -31,6 +31,17 @@ pub fn print(session: &Session, topic: &str, from_beginning: bool, limit: Option
         let at = TopicPartition { topic: Arc::clone(&info.name), partition };
         let range = log.offsets(&at)?;
         positions.push((at, if from_beginning { range.start } else { range.end }));
+    }
+    if limit.is_none() && !given.portal {
+        session.notices.push(Notice {
+            severity: "NOTICE",
+            sqlstate: "00000",
+            message: "records come as they are written, until PRINT is cancelled".to_string(),
+            hint: Some(
+                "psql shows the records when PRINT has ended: add LIMIT n, or use COPY (SELECT … EMIT CHANGES) TO STDOUT to see a stream's rows as they come."
+                    .to_string(),
+            ),
+        });
     }
     let reader = Reader { log, positions, left: limit.unwrap_or(u64::MAX), committed: session.shared.committed.clone() };
     let batches = stream::try_unfold(reader, |mut reader| async { Ok(reader.next().await?.map(|batch| (batch, reader))) });

@@ -19,7 +19,7 @@ pub async fn query(
     offset: u32,
 ) -> Result<Rows> {
     let (schema, batches) = open(session, interrupt, query, given, offset).await?;
-    if query.emit.is_some() && !given.portal {
+    if query.emit.is_some() && query.body.limit_clause.is_none() && !given.portal {
         session.notices.push(Notice {
             severity: "NOTICE",
             sqlstate: "00000",

@@ -160,7 +160,14 @@ async fn errors_have_a_caret_and_pushes_a_notice() {
     );
     let earliest = "SET auto.offset.reset = 'earliest'";
     let (out, error) = psql(&server, &[earliest, "SELECT amount FROM s EMIT CHANGES LIMIT 1"]);
-    assert!(out.contains("1\n(1 row)") && error.contains("FETCH_COUNT"), "{out}{error}");
+    assert!(out.contains("1\n(1 row)") && error.is_empty(), "{out}{error}");
     let (out, error) = psql(&server, &[earliest, "\\set FETCH_COUNT 1", "SELECT amount FROM s EMIT CHANGES LIMIT 1"]);
     assert!(out.contains('1') && !error.contains("ERROR"), "{out}{error}");
+    let (out, error) = psql(&server, &["PRINT s FROM BEGINNING LIMIT 1"]);
+    assert!(out.contains("(1 row)") && error.is_empty(), "{out}{error}");
+    let timeout = "SET statement_timeout = '500ms'";
+    let (_, error) = psql(&server, &[timeout, "SELECT amount FROM s EMIT CHANGES"]);
+    assert!(error.contains("until the query is cancelled") && error.contains("FETCH_COUNT"), "{error}");
+    let (_, error) = psql(&server, &[timeout, "PRINT s FROM BEGINNING"]);
+    assert!(error.contains("until PRINT is cancelled") && error.contains("LIMIT n"), "{error}");
 }

@@ -17,7 +17,7 @@ use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFuncti
 use datafusion::physical_expr::expressions::{cast as cast_expression, col};
 use millpond_log::Transaction;
 use millpond_state::memory::MemoryBackend;
-use millpond_state::{Backend, WriteSet};
+use millpond_state::{Backend, StoreConfig, WriteSet};
 
 use super::store::StoreHandle;
 use super::{Context, Counters, Incident, Operator};
@@ -113,7 +113,7 @@ pub(crate) fn backend() -> Arc<dyn Backend> {
 }
 
 pub(crate) fn store(backend: &Arc<dyn Backend>) -> StoreHandle {
-    StoreHandle::open(backend, "store", 0, 1).unwrap()
+    StoreHandle::open(backend, "store", 0, StoreConfig::keep(1)).unwrap()
 }
 
 /// An operator that runs, and what it has given.

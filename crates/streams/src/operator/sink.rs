@@ -19,7 +19,7 @@ use millpond_formats::timestamp::Pattern;
 use millpond_formats::{Encoder, Format, Options, key_bytes, windowed};
 use millpond_log::entry::{TIMESTAMP, TOMBSTONE};
 use millpond_log::opaque::opaque_schema;
-use millpond_state::{Backend, Expiry, WriteSet, Writes};
+use millpond_state::{Backend, Expiry, StoreConfig, WriteSet, Writes};
 
 use super::outbox::Outbox;
 use super::record::{millis, no_time, window_format};
@@ -80,7 +80,10 @@ impl Sink {
         }
         let native = layout.value_format == Format::Native;
         let table = match &spec.table_store {
-            Some(store) => Some(Table::new(spec, StoreHandle::open(backend, store, partition, spec.partitions)?, restored_ms)?),
+            Some(store) => {
+                let config = StoreConfig { partitions: spec.partitions, retention_ms: spec.retention_from_start_ms() };
+                Some(Table::new(spec, StoreHandle::open(backend, store, partition, config)?, restored_ms)?)
+            }
             None => None,
         };
         let pattern = match &spec.timestamp {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millpond_state::{Backend, Overlay, StoreId, Writes};
+use millpond_state::{Backend, Overlay, StoreConfig, StoreId, Writes};
 
 use crate::Result;
 
@@ -15,9 +15,9 @@ pub struct StoreHandle {
 }
 
 impl StoreHandle {
-    /// `partition` of the store's `partitions`, to be written by the caller alone.
-    pub fn open(backend: &Arc<dyn Backend>, name: &str, partition: u32, partitions: u32) -> Result<StoreHandle> {
-        let id = backend.open_store(name, partitions)?;
+    /// `partition` of the store, to be written by the caller alone.
+    pub fn open(backend: &Arc<dyn Backend>, name: &str, partition: u32, config: StoreConfig) -> Result<StoreHandle> {
+        let id = backend.open_store(name, config)?;
         backend.take_over(id, partition)?;
         Ok(StoreHandle { id, partition, backend: backend.clone() })
     }

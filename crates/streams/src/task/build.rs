@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use millpond_log::Append;
+use millpond_state::StoreConfig;
 
 use super::input::{Description, Queue};
 use super::position::Positions;
@@ -47,7 +48,8 @@ impl Task {
             return Err(Error::Topology(format!("there is no task {id}: its sub-topology has {} partitions", sub_topology.partitions)));
         }
         let positions = format!("{query}/{}/positions", sub_topology.id);
-        let positions = Positions::new(StoreHandle::open(&stores.backend, &positions, partition, sub_topology.partitions)?);
+        let config = StoreConfig::keep(sub_topology.partitions);
+        let positions = Positions::new(StoreHandle::open(&stores.backend, &positions, partition, config)?);
         let (clock, restored) = positions.clock()?;
         let mut builder = Builder { query, sub_topology, partition, stores, positions, restored, inputs: Vec::new() };
         let mut steps = Vec::with_capacity(sub_topology.nodes.len());
@@ -182,8 +184,12 @@ impl Builder<'_> {
 
     /// The node's own store.
     fn open(&self, node: &Node) -> Result<StoreHandle> {
-        let partitions = self.sub_topology.partitions;
-        StoreHandle::open(&self.stores.backend, &format!("{}/{}", self.query, node.id), self.partition, partitions)
+        let window = match &node.operator {
+            OperatorSpec::Aggregate(spec) => spec.window,
+            _ => None,
+        };
+        let config = StoreConfig { partitions: self.sub_topology.partitions, retention_ms: window.map(|window| window.retention_ms) };
+        StoreHandle::open(&self.stores.backend, &format!("{}/{}", self.query, node.id), self.partition, config)
     }
 
     fn schema(&self, node: &Node, port: usize) -> &SchemaRef {

@@ -143,14 +143,14 @@ mod tests {
     use std::sync::Arc;
 
     use millpond_state::memory::MemoryBackend;
-    use millpond_state::{Backend, WriteSet};
+    use millpond_state::{Backend, StoreConfig, WriteSet};
 
     use super::*;
 
     #[test]
     fn a_store_of_other_columns_is_refused() {
         let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
-        let positions = || Positions::new(StoreHandle::open(&backend, "positions", 0, 1).unwrap());
+        let positions = || Positions::new(StoreHandle::open(&backend, "positions", 0, StoreConfig::keep(1)).unwrap());
         let mut first = positions();
         first.check_layout("node", "Utf8;Int64".into()).unwrap();
         let mut writes = first.writes();

@@ -1,19 +1,15 @@
-//! `kill -9` at random moments while clients write and queries run: nothing acknowledged is lost, nothing is counted twice, and every
-//! table is what DataFusion's batch engine makes of the same rows.
-//!
-//! The seed is printed; `MILLPOND_CRASH_SEED` repeats its choices and `MILLPOND_CRASHES` (10, over Kafka 5) says how often the server is killed. Which
-//! instruction a kill hits is up to the machine.
+//! What runs while things break: writers, queries, and the batch queries that say what their tables must hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use millpond_sqltest::{Kafka, Server, connect, copy_in};
+use millpond_sqltest::{Server, connect, copy_in};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 /// `events` has no key, so a grouping goes through a repartition. A row is a function of its id ([`event`]).
@@ -82,6 +78,13 @@ fn timestamp(ms: i64) -> String {
     format!("{day} {:02}:{:02}:{:02}.{ms:03}", second / 3_600, second / 60 % 60, second % 60)
 }
 
+/// Clients that write, and what they were told.
+#[derive(Default)]
+pub struct Load {
+    writes: Arc<Writes>,
+    clients: Vec<JoinHandle<Result<()>>>,
+}
+
 /// What clients were told is written. A batch is written whole or not at all, whatever the answer was.
 #[derive(Default)]
 struct Writes {
@@ -96,6 +99,10 @@ struct Batch {
 }
 
 impl Writes {
+    fn go_on(&self, client: &Client) -> bool {
+        !self.stop.load(Ordering::Relaxed) && !client.is_closed()
+    }
+
     fn take(&self, rows: i64) -> std::ops::Range<i64> {
         let from = self.next.fetch_add(rows, Ordering::Relaxed);
         from..from + rows
@@ -106,75 +113,66 @@ impl Writes {
     }
 }
 
-#[test]
-fn kill_9_loses_nothing_and_counts_nothing_twice() -> Result<()> {
-    crash_again_and_again(10, &[])
-}
-
-#[test]
-fn nor_over_kafka() -> Result<()> {
-    let kafka = Kafka::acquire()?;
-    crash_again_and_again(5, &["--kafka".to_owned(), kafka.bootstrap.clone()])
-}
-
-fn crash_again_and_again(crashes: u64, arguments: &[String]) -> Result<()> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let seed = number("MILLPOND_CRASH_SEED").unwrap_or_else(rand::random);
-    let crashes = number("MILLPOND_CRASHES").unwrap_or(crashes);
-    eprintln!("MILLPOND_CRASH_SEED={seed}");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(seed, crashes, arguments)).with_context(|| format!("MILLPOND_CRASH_SEED={seed}"))
-}
-
-async fn run(seed: u64, crashes: u64, arguments: &[String]) -> Result<()> {
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut server = Server::start(arguments)?;
+/// Makes the tables and starts the queries.
+pub async fn set_up(server: &Server) -> Result<()> {
     let client = connect(&server.addresses().pg).await?;
     client.batch_execute(SCHEMA).await?;
     let places: Vec<String> = (0..PLACES).map(|k| format!("({k}, 'place {}', '2020-01-01')", k % 7)).collect();
     client.batch_execute(&format!("INSERT INTO places (k, place, since) VALUES {}; FLUSH", places.join(", "))).await?;
-    drop(client);
-
-    let mut writes = Arc::new(Writes::default());
-    let mut slowest = Duration::ZERO;
-    for _ in 0..crashes {
-        writes.stop.store(false, Ordering::Relaxed);
-        let address = server.addresses().pg.clone();
-        let writers = [
-            tokio::spawn(copy(address.clone(), Arc::clone(&writes), random.random())),
-            tokio::spawn(transactions(address.clone(), Arc::clone(&writes), random.random())),
-            tokio::spawn(flushes(address)),
-        ];
-        // No event is waited for: the moment is what is random.
-        tokio::time::sleep(Duration::from_millis(random.random_range(20..1_500))).await;
-        server.kill()?;
-        writes.stop.store(true, Ordering::Relaxed);
-        for writer in writers {
-            // They end when the server does: that they were cut off is the point.
-            let _ = writer.await?;
-        }
-        let started = Instant::now();
-        server.start_again()?;
-        let client = connect(&server.addresses().pg).await?;
-        client.query("SELECT count(*) FROM counts", &[]).await?;
-        slowest = slowest.max(started.elapsed());
-    }
-    let client = connect(&server.addresses().pg).await?;
-    client.batch_execute("FLUSH").await?;
-    eprintln!("{crashes} crashes, {} rows offered, first answer after at most {slowest:?}", writes.next.load(Ordering::Relaxed));
-    let writes = Arc::get_mut(&mut writes).context("a writer still runs")?;
-    check_stream(&client, writes.batches.get_mut()).await?;
-    for (what, table, batch) in ORACLE {
-        check_table(&client, what, table, batch).await.map_err(|error| error.context(server.log_tail()))?;
-    }
     Ok(())
+}
+
+impl Load {
+    /// Clients that write and flush, until [`Load::stop`] or the server's end.
+    pub fn start(&mut self, server: &Server, random: &mut StdRng) {
+        self.writes.stop.store(false, Ordering::Relaxed);
+        let address = &server.addresses().pg;
+        self.clients = vec![
+            tokio::spawn(copy(address.clone(), Arc::clone(&self.writes), random.random())),
+            tokio::spawn(transactions(address.clone(), Arc::clone(&self.writes), random.random())),
+            tokio::spawn(flushes(address.clone(), Arc::clone(&self.writes))),
+        ];
+    }
+
+    /// Waits for the answers to what is under way. A client that cannot go on any more has ended by itself.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.writes.stop.store(true, Ordering::Relaxed);
+        for client in self.clients.drain(..) {
+            if let Err(error) = client.await? {
+                eprintln!("a client has ended: {error:#}");
+            }
+        }
+        Ok(())
+    }
+
+    /// How many rows were sent so far.
+    pub fn offered(&self) -> i64 {
+        self.writes.next.load(Ordering::Relaxed)
+    }
+
+    /// How many batches were acknowledged so far.
+    pub fn acknowledged(&self) -> usize {
+        self.writes.batches.lock().iter().filter(|batch| batch.acknowledged).count()
+    }
+
+    /// Waits until everything is through, and compares.
+    pub async fn check(&mut self, server: &Server) -> Result<()> {
+        let client = connect(&server.addresses().pg).await?;
+        client.batch_execute("FLUSH").await?;
+        let batches = std::mem::take(&mut *self.writes.batches.lock());
+        check_stream(&client, &batches).await?;
+        for (what, table, batch) in ORACLE {
+            check_table(&client, what, table, batch).await.map_err(|error| error.context(server.log_tail()))?;
+        }
+        Ok(())
+    }
 }
 
 /// COPY in runs of some thousand rows.
 async fn copy(address: String, writes: Arc<Writes>, seed: u64) -> Result<()> {
     let client = connect(&address).await?;
     let mut random = StdRng::seed_from_u64(seed);
-    while !writes.stop.load(Ordering::Relaxed) {
+    while writes.go_on(&client) {
         let ids = writes.take(random.random_range(1..4_000));
         let acknowledged = copy_rows(&client, ids.clone()).await.is_ok();
         writes.answered(ids, acknowledged);
@@ -196,7 +194,7 @@ async fn copy_rows(client: &Client, ids: std::ops::Range<i64>) -> Result<()> {
 async fn transactions(address: String, writes: Arc<Writes>, seed: u64) -> Result<()> {
     let client = connect(&address).await?;
     let mut random = StdRng::seed_from_u64(seed);
-    while !writes.stop.load(Ordering::Relaxed) {
+    while writes.go_on(&client) {
         let ids = writes.take(random.random_range(1..20));
         let events: Vec<String> = ids
             .clone()
@@ -226,11 +224,13 @@ async fn transactions(address: String, writes: Arc<Writes>, seed: u64) -> Result
 }
 
 /// Commits at other moments than the interval's.
-async fn flushes(address: String) -> Result<()> {
+async fn flushes(address: String, writes: Arc<Writes>) -> Result<()> {
     let client = connect(&address).await?;
-    loop {
-        client.batch_execute("FLUSH").await?;
+    while writes.go_on(&client) {
+        // While something is broken, it says so.
+        let _ = client.batch_execute("FLUSH").await;
     }
+    Ok(())
 }
 
 /// Every row as it was sent, once; every batch that was acknowledged, and of the others all or nothing.

@@ -1,0 +1,193 @@
+//! Brokers that die, a cluster that is away, a network that is cut, a server that is frozen: processing stops, and goes on by itself.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use millpond_sqltest::kafka::{directory, script, start};
+use millpond_sqltest::{Server, connect};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::proxy::{Network, Proxy};
+use crate::seeded;
+use crate::workload::{Load, set_up};
+
+/// What a server that is well has committed by then, it commits.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(90);
+
+/// Brokers of one test alone. Deleted when dropped.
+struct Cluster {
+    directory: PathBuf,
+    bootstrap: String,
+}
+
+impl Cluster {
+    fn start(name: &str, arguments: &[&str]) -> Result<Cluster> {
+        let directory = directory(name)?;
+        // What a test that was killed has left.
+        run(&directory, &["reset"])?;
+        let bootstrap = start(&directory, arguments)?;
+        Ok(Cluster { directory, bootstrap })
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<()> {
+        run(&self.directory, arguments)
+    }
+
+    /// The server's arguments.
+    fn arguments(&self) -> Vec<String> {
+        vec!["--kafka".to_owned(), self.bootstrap.clone()]
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // What cannot be deleted now is deleted before the next test.
+        let _ = self.run(&["reset"]);
+    }
+}
+
+fn run(directory: &PathBuf, arguments: &[&str]) -> Result<()> {
+    let (command, rest) = arguments.split_first().context("no command")?;
+    let output = Command::new(script()).arg(command).arg("--dir").arg(directory).args(rest).output()?;
+    ensure!(output.status.success(), "scripts/kafka {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Of three brokers each is killed in its turn while clients write, and comes back: coordinators and leaders move.
+#[test]
+fn brokers_die_and_come_back() -> Result<()> {
+    let cluster = Cluster::start("kafka-three", &["--brokers", "3"])?;
+    seeded(3, |random, rounds| brokers_die(random, rounds, &cluster))
+}
+
+async fn brokers_die(mut random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
+    let server = Server::start(&[cluster.arguments(), vec!["--kafka-replicas".to_owned(), "3".to_owned()]].concat())?;
+    set_up(&server).await?;
+    let mut load = Load::default();
+    for round in 0..rounds {
+        let broker = (round % 3 + 1).to_string();
+        load.start(&server, &mut random);
+        tokio::time::sleep(Duration::from_millis(random.random_range(500..2_000))).await;
+        cluster.run(&["kill", &broker])?;
+        goes_on(&load).await.with_context(|| format!("without broker {broker}; {}", server.log_tail()))?;
+        cluster.run(&["start-broker", &broker])?;
+        goes_on(&load).await.with_context(|| format!("with broker {broker} again; {}", server.log_tail()))?;
+        load.stop().await?;
+    }
+    eprintln!("{rounds} brokers killed, {} rows offered", load.offered());
+    all_run(&server).await?;
+    load.check(&server).await.context(server.log_tail())
+}
+
+/// The only broker is away for a while (`MILLPOND_OUTAGE_SECONDS`, 20): statements fail and say why, and everything goes on by itself.
+#[test]
+fn the_only_broker_is_away() -> Result<()> {
+    let cluster = Cluster::start("kafka-away", &[])?;
+    seeded(1, |random, rounds| broker_is_away(random, rounds, &cluster))
+}
+
+async fn broker_is_away(mut random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
+    let seconds = std::env::var("MILLPOND_OUTAGE_SECONDS").ok().and_then(|value| value.parse().ok()).unwrap_or(20);
+    let server = Server::start(&cluster.arguments())?;
+    set_up(&server).await?;
+    let mut load = Load::default();
+    for _ in 0..rounds {
+        load.start(&server, &mut random);
+        tokio::time::sleep(Duration::from_millis(random.random_range(500..2_000))).await;
+        cluster.run(&["kill"])?;
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        // What is committed can be read all the time.
+        let client = connect(&server.addresses().pg).await?;
+        client.query("SELECT count(*) FROM counts", &[]).await.context("a pull query while the broker is away")?;
+        let begun = Instant::now();
+        cluster.run(&["start-broker", "1"])?;
+        goes_on(&load).await.with_context(|| format!("with the broker again; {}", server.log_tail()))?;
+        eprintln!("written to again {:?} after the broker's start", begun.elapsed());
+        load.stop().await?;
+    }
+    all_run(&server).await?;
+    load.check(&server).await.context(server.log_tail())
+}
+
+/// The server stands still for longer than its transactions may take: what it had begun is gone, and it begins anew.
+#[test]
+fn the_server_is_frozen() -> Result<()> {
+    let cluster = Cluster::start("kafka-frozen", &[])?;
+    seeded(1, |random, rounds| server_is_frozen(random, rounds, &cluster))
+}
+
+async fn server_is_frozen(mut random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
+    let server = Server::start(&cluster.arguments())?;
+    set_up(&server).await?;
+    let mut load = Load::default();
+    for _ in 0..rounds {
+        load.start(&server, &mut random);
+        tokio::time::sleep(Duration::from_millis(random.random_range(500..2_000))).await;
+        server.signal("STOP")?;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        server.signal("CONT")?;
+        goes_on(&load).await.with_context(|| format!("after the freeze; {}", server.log_tail()))?;
+        load.stop().await?;
+    }
+    all_run(&server).await?;
+    load.check(&server).await.context(server.log_tail())
+}
+
+/// The network to the broker is slow, dead without a word, and gone.
+#[test]
+fn the_network_is_cut() -> Result<()> {
+    let cluster = Cluster::start("kafka-cut", &[])?;
+    seeded(1, |random, rounds| network_is_cut(random, rounds, cluster))
+}
+
+async fn network_is_cut(mut random: StdRng, rounds: u64, cluster: Cluster) -> Result<()> {
+    let proxy = Proxy::start(cluster.bootstrap.clone()).await?;
+    // Clients are to come through the proxy, whatever they were told first.
+    cluster.run(&["stop"])?;
+    start(&cluster.directory, &["--property", &format!("advertised.listeners=PLAINTEXT://{}", proxy.address)])?;
+    let server = Server::start(&["--kafka".to_owned(), proxy.address.clone()])?;
+    set_up(&server).await?;
+    let mut load = Load::default();
+    for _ in 0..rounds {
+        load.start(&server, &mut random);
+        let cuts = [(Network::Slow(Duration::from_millis(100)), 3), (Network::Down, 5), (Network::Silent, 20)];
+        for (network, seconds) in cuts {
+            tokio::time::sleep(Duration::from_millis(random.random_range(500..2_000))).await;
+            proxy.set(network);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            proxy.set(Network::Up);
+            goes_on(&load).await.with_context(|| format!("after {network:?}; {}", server.log_tail()))?;
+        }
+        load.stop().await?;
+    }
+    all_run(&server).await?;
+    load.check(&server).await.context(server.log_tail())
+}
+
+/// Waits until every query that failed meanwhile has been started again.
+async fn all_run(server: &Server) -> Result<()> {
+    let client = connect(&server.addresses().pg).await?;
+    let begun = Instant::now();
+    loop {
+        let failed = client.query("SELECT id, reason FROM millpond.queries WHERE state = 'failed'", &[]).await?;
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let reasons: Vec<String> = failed.iter().map(|row| format!("{}: {}", row.get::<_, String>(0), row.get::<_, String>(1))).collect();
+        ensure!(begun.elapsed() < GOES_ON_WITHIN, "queries do not go on by themselves: {}", reasons.join("; "));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits until more is acknowledged than at the beginning.
+async fn goes_on(load: &Load) -> Result<()> {
+    let (begun, before) = (Instant::now(), load.acknowledged());
+    while load.acknowledged() < before + 3 {
+        ensure!(begun.elapsed() < GOES_ON_WITHIN, "nothing was acknowledged within {GOES_ON_WITHIN:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `kill -9` of the server.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use millpond_sqltest::{Kafka, Server, connect};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::seeded;
+use crate::workload::{Load, set_up};
+
+#[test]
+fn kill_9_loses_nothing_and_counts_nothing_twice() -> Result<()> {
+    seeded(10, |random, crashes| crash_again_and_again(random, crashes, Vec::new()))
+}
+
+#[test]
+fn nor_over_kafka() -> Result<()> {
+    let kafka = Kafka::acquire()?;
+    seeded(5, |random, crashes| crash_again_and_again(random, crashes, vec!["--kafka".to_owned(), kafka.bootstrap.clone()]))
+}
+
+async fn crash_again_and_again(mut random: StdRng, crashes: u64, arguments: Vec<String>) -> Result<()> {
+    let mut server = Server::start(&arguments)?;
+    set_up(&server).await?;
+    let mut load = Load::default();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..crashes {
+        load.start(&server, &mut random);
+        // No event is waited for: the moment is what is random.
+        tokio::time::sleep(Duration::from_millis(random.random_range(20..1_500))).await;
+        server.kill()?;
+        load.stop().await?;
+        let started = Instant::now();
+        server.start_again()?;
+        let client = connect(&server.addresses().pg).await?;
+        client.query("SELECT count(*) FROM counts", &[]).await?;
+        slowest = slowest.max(started.elapsed());
+    }
+    eprintln!("{crashes} crashes, {} rows offered, first answer after at most {slowest:?}", load.offered());
+    load.check(&server).await
+}
