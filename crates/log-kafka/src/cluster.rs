@@ -280,6 +280,9 @@ impl Cluster {
                 Some(Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition) => {
                     self.forget_topic(&partition.topic);
                     self.check_partition(partition)?;
+                    // The client may have it from a broker that had not heard of the topic yet, and goes on believing that.
+                    let asked = consumer.client().fetch_metadata(Some(&partition.topic), self.timeout());
+                    asked.map_err(|error| told(&error, Some(&partition.topic)))?;
                 }
                 _ => return Err(told(&error, Some(&partition.topic))),
             }
