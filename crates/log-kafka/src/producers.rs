@@ -72,14 +72,13 @@ impl Producers {
 
     /// Ends what the producers of these numbers may have left in the air. All are free, or gone as before.
     fn make_anew(&self, numbers: Vec<usize>) -> Result<()> {
-        let outcome = self.verify();
-        let made = match outcome {
-            Ok(()) => make(&self.options, numbers),
-            Err(_) => {
-                self.state.lock().gone.extend(numbers);
-                return outcome;
-            }
-        };
+        if let Err(error) = self.verify() {
+            self.state.lock().gone.extend(numbers);
+            // Whoever waits for a producer is to try for itself.
+            self.returned.notify_all();
+            return Err(error);
+        }
+        let made = make(&self.options, numbers);
         let mut outcome = self.verify();
         let mut state = self.state.lock();
         for (number, producer) in made {
