@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::binary;
 
 /// A server that has not said that it serves by then is broken.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// How often the ready file is looked for.
 const READY_POLL: Duration = Duration::from_millis(5);
 /// How much of the server's log a failure shows.
