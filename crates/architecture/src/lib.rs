@@ -4,12 +4,13 @@
 /// The crates of the engine, in order: each may depend on those before it only.
 ///
 /// `state-rocksdb` stands below `log-embedded`, because in embedded mode the log and the state are one RocksDB database.
-pub const LAYERS: [&str; 15] = [
+pub const LAYERS: [&str; 16] = [
     "millpond-sql",
     "millpond-catalog",
     "millpond-formats",
     "millpond-functions",
     "millpond-log",
+    "millpond-membership",
     "millpond-log-kafka",
     "millpond-state",
     "millpond-state-rocksdb",

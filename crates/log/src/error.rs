@@ -15,8 +15,8 @@ pub enum Error {
     /// The store below failed (a full disk, a broken file): nothing of the transaction is there; it can be tried again.
     #[error("the log cannot be written or read: {0}")]
     Storage(String),
-    /// Another process has taken this one's place: nothing of the transaction is there.
-    #[error("another process has taken over: {0}")]
+    /// Another process has taken this one's place, or may have: nothing of the transaction is there.
+    #[error("this process does not run it any more: {0}")]
     Fenced(String),
     /// Rights are missing: nothing of the transaction is there.
     #[error("{}permission denied: {reason}", of(topic))]

@@ -22,12 +22,14 @@ pub struct Changelogged {
     stores: RwLock<HashMap<StoreId, Store>>,
     /// One changelog after the other is made.
     opening: Mutex<()>,
-    /// Partitions that have everything, as long as their commits succeed; of shared stores those that do not.
     taken_over: Mutex<Partitions>,
+    /// How far the offsets topic has been brought in.
+    pub(crate) reached: Mutex<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Partitions {
+    /// They have everything, as long as their commits succeed.
     current: HashSet<(StoreId, u32)>,
     /// The log may have a commit of theirs that the database has not.
     behind: HashSet<(StoreId, u32)>,
@@ -62,9 +64,15 @@ impl Changelogged {
             stores: RwLock::default(),
             opening: Mutex::new(()),
             taken_over: Mutex::default(),
+            reached: Mutex::default(),
         };
-        restore::offsets(&backend, None)?;
+        backend.catch_up()?;
         Ok(Arc::new(backend))
+    }
+
+    /// Whether what the partition has is for others to change.
+    pub(crate) fn is_foreign(&self, store: StoreId, partition: u32) -> bool {
+        !self.taken_over.lock().current.contains(&(store, partition))
     }
 
     /// The log has these writes, or may have them, and the database has not.
@@ -154,14 +162,28 @@ impl Backend for Changelogged {
             (taken_over.current.contains(&place), taken_over.behind.contains(&place))
         };
         match changelog {
-            Some(topic) if !current => restore::partition(self, store, &TopicPartition { topic, partition })?,
-            None if behind => restore::offsets(self, Some((&name, partition)))?,
-            _ => return Ok(()),
+            _ if current => return Ok(()),
+            Some(topic) => restore::partition(self, store, &TopicPartition { topic, partition })?,
+            // The last look at the topic may have passed over what was to be its own.
+            None if behind => restore::shared_partition(self, &name, partition)?,
+            None => {}
         }
+        // Whoever brings in others' offsets at the moment is through before there are new ones from here.
+        let _offsets = self.reached.lock();
         let mut taken_over = self.taken_over.lock();
         taken_over.behind.remove(&place);
         taken_over.current.insert(place);
         Ok(())
+    }
+
+    fn let_go(&self, name: &str, partition: u32) {
+        if let Some(store) = self.database.find_store(name) {
+            self.taken_over.lock().current.remove(&(store, partition));
+        }
+    }
+
+    fn catch_up(&self) -> Result<()> {
+        restore::offsets(self)
     }
 
     fn drop_store(&self, name: &str) -> Result<()> {

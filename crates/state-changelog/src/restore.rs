@@ -128,32 +128,62 @@ fn clear(backend: &Changelogged, store: StoreId, partition: u32) -> Result<()> {
     backend.database.commit(WriteBatch::default(), &[&set_of(keys)])
 }
 
-/// What the offsets topic has: all of it, or of one partition of a store.
-pub(crate) fn offsets(backend: &Changelogged, only: Option<(&str, u32)>) -> Result<()> {
+/// What the offsets topic has got since this was last done, but of partitions that are written from here.
+pub(crate) fn offsets(backend: &Changelogged) -> Result<()> {
+    let mut reached = backend.reached.lock();
+    let (changes, end) = changes(backend, *reached)?;
+    apply(backend, changes, |store, partition| backend.is_foreign(store, partition))?;
+    *reached = end;
+    Ok(())
+}
+
+/// What the offsets topic has of one partition of a store that shares it.
+pub(crate) fn shared_partition(backend: &Changelogged, name: &str, partition: u32) -> Result<()> {
+    let wanted = (backend.database.open_store(name)?, partition);
+    let (changes, _) = changes(backend, 0)?;
+    apply(backend, changes, |store, partition| (store, partition) == wanted)
+}
+
+/// By key; without a value the key is gone.
+type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+fn apply(backend: &Changelogged, changes: Changes, is_wanted: impl Fn(StoreId, u32) -> bool) -> Result<()> {
     let mut set = WriteSet::default();
-    for (key, value) in latest(backend)? {
-        match offsets::read(&key).ok_or_else(|| corrupt(&backend.offsets))? {
-            Of::Row { store, partition, .. } | Of::Horizon { store, partition } if only.is_some_and(|only| only != (store, partition)) => {}
-            Of::Row { store, partition, key } => {
-                let mut writes = Writes::new(backend.database.open_store(store)?, partition);
-                writes.put(key, &value);
+    for (key, value) in changes {
+        let of = offsets::read(&key).ok_or_else(|| corrupt(&backend.offsets))?;
+        let (Of::Row { store, partition, .. } | Of::Horizon { store, partition }) = of;
+        let id = match (backend.database.find_store(store), &value) {
+            (Some(id), _) => id,
+            (None, Some(_)) => backend.database.open_store(store)?,
+            (None, None) => continue,
+        };
+        if !is_wanted(id, partition) {
+            continue;
+        }
+        match (of, value) {
+            (Of::Row { key, .. }, value) => {
+                let mut writes = Writes::new(id, partition);
+                match value {
+                    Some(value) => writes.put(key, &value),
+                    None => writes.delete(key),
+                }
                 set.push(writes);
             }
-            Of::Horizon { store, partition } => {
-                let expiry = offsets::read_horizon(&value).ok_or_else(|| corrupt(&backend.offsets))?;
-                set.expiries.push((backend.database.open_store(store)?, partition, expiry));
+            (Of::Horizon { .. }, Some(value)) => {
+                set.expiries.push((id, partition, offsets::read_horizon(&value).ok_or_else(|| corrupt(&backend.offsets))?));
             }
+            (Of::Horizon { .. }, None) => {}
         }
     }
     backend.database.commit(WriteBatch::default(), &[&set])
 }
 
-/// The last value of each key of the offsets topic that has one.
-fn latest(backend: &Changelogged) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+/// The last change of each key of the offsets topic from `next` on, or from its beginning where that is later; and where it ends.
+fn changes(backend: &Changelogged, next: u64) -> Result<(Changes, u64)> {
     let topic = &backend.offsets;
     backend.log.settle(topic)?;
     let OffsetRange { start, end } = backend.log.offsets(topic)?;
-    let (mut next, mut latest) = (start, BTreeMap::new());
+    let (mut next, mut changes) = (next.max(start), Changes::new());
     while next < end {
         let fetch = backend.log.fetch(topic, next, STEP)?;
         next = fetch.next_offset;
@@ -161,20 +191,18 @@ fn latest(backend: &Changelogged) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
             let records = records(topic, &fetched.entry)?;
             for row in 0..records.timestamps.len() {
                 let key = records.key(row).ok_or_else(|| corrupt(topic))?;
-                match records.value(row) {
-                    Some(value) => latest.insert(key.to_vec(), value.to_vec()),
-                    None => latest.remove(key),
-                };
+                changes.insert(key.to_vec(), records.value(row).map(<[u8]>::to_vec));
             }
         }
     }
-    Ok(latest)
+    Ok((changes, next))
 }
 
 /// Takes what the offsets topic has of a store back.
 pub(crate) fn forget(backend: &Changelogged, store: &str) -> Result<()> {
     let is_of = |key: &[u8]| matches!(offsets::read(key), Some(Of::Row { store: of, .. } | Of::Horizon { store: of, .. }) if of == store);
-    let keys: Vec<Vec<u8>> = latest(backend)?.into_keys().filter(|key| is_of(key)).collect();
+    let (changes, _) = changes(backend, 0)?;
+    let keys: Vec<Vec<u8>> = changes.into_iter().filter(|(key, value)| value.is_some() && is_of(key)).map(|(key, _)| key).collect();
     if keys.is_empty() {
         return Ok(());
     }

@@ -150,6 +150,39 @@ fn a_changelog_that_does_not_keep_enough_is_refused() {
 }
 
 #[test]
+fn partitions_are_passed_on_between_processes_and_back() {
+    let (_directory, one, log) = new();
+    let second = tempfile::tempdir().unwrap();
+    let other = open(second.path(), &log);
+    let names = ["q/aggregate", "q/0/positions"];
+    for (round, (from, to)) in [(&one, &other), (&other, &one), (&one, &other)].into_iter().enumerate() {
+        let stores = names.map(|name| (take(from, name, 2), to.open_store(name, StoreConfig::keep(2)).unwrap()));
+        let (before, after) = (format!("{round}"), format!("{round} elsewhere"));
+        for (here, _) in stores {
+            put(from, here, 0, &[("a", Some(&before)), ("b", Some(&before))]);
+            put(from, here, 1, &[("a", Some(&before))]);
+        }
+        names.iter().for_each(|name| from.let_go(name, 0));
+        to.catch_up().unwrap();
+        for (here, there) in stores {
+            to.take_over(there, 0).unwrap();
+            assert_eq!(value(to, there, 0, "a"), Some(before.clone()));
+            put(to, there, 0, &[("a", Some(&after)), ("b", None)]);
+            // The one that was kept goes on meanwhile, and the other's changes are no business of its own.
+            put(from, here, 1, &[("a", Some(&after))]);
+        }
+        from.catch_up().unwrap();
+        for (here, _) in stores {
+            assert_eq!(value(from, here, 1, "a"), Some(after.clone()));
+        }
+        names.iter().for_each(|name| (0..2).for_each(|partition| to.let_go(name, partition)));
+        names.iter().for_each(|name| from.let_go(name, 1));
+        to.catch_up().unwrap();
+        from.catch_up().unwrap();
+    }
+}
+
+#[test]
 fn horizons_come_back() {
     let (directory, backend, log) = new();
     let store = backend.open_store("q/windows", StoreConfig::keep(1)).unwrap();

@@ -110,6 +110,16 @@ pub trait Backend: Reader {
     /// For whoever is going to commit to the partition, while nobody else does: brings in what was committed to it and is not here.
     fn take_over(&self, store: StoreId, partition: u32) -> Result<()>;
 
+    /// Another process may commit to the partition of that store from now on: what is here may be old until it is taken over again.
+    fn let_go(&self, name: &str, partition: u32) {
+        let _ = (name, partition);
+    }
+
+    /// Other processes have let go of partitions that are going to be taken over here.
+    fn catch_up(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Forgets the store and its rows.
     fn drop_store(&self, name: &str) -> Result<()>;
 
