@@ -11,6 +11,7 @@ use millpond_state_rocksdb::Database;
 use millpond_state_rocksdb::rocksdb::WriteBatch;
 use parking_lot::{Mutex, RwLock};
 
+use crate::restore::Position;
 use crate::{offsets, restore, snapshot, topics};
 
 /// See the crate's documentation.
@@ -25,6 +26,8 @@ pub struct Changelogged {
     taken_over: Mutex<Partitions>,
     /// How far the offsets topic has been brought in.
     pub(crate) reached: Mutex<u64>,
+    /// The numbers of the stores' changelogs, as the offsets topic has them.
+    pub(crate) numbers: Mutex<HashMap<String, u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +42,14 @@ struct Partitions {
 pub(crate) struct Store {
     pub name: Arc<str>,
     /// `None`: it shares the offsets topic.
-    pub changelog: Option<Arc<str>>,
+    pub changelog: Option<Changelog>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Changelog {
+    pub topic: Arc<str>,
+    /// Tells it from others that the store has had.
+    pub number: u64,
 }
 
 impl std::fmt::Debug for Changelogged {
@@ -65,6 +75,7 @@ impl Changelogged {
             opening: Mutex::new(()),
             taken_over: Mutex::default(),
             reached: Mutex::default(),
+            numbers: Mutex::default(),
         };
         backend.catch_up()?;
         Ok(Arc::new(backend))
@@ -84,8 +95,8 @@ impl Changelogged {
         }
     }
 
-    /// The records that the writes are, and behind each of them what it is the changelog of.
-    fn records(&self, writes: &WriteSet) -> (Vec<Append>, Vec<(StoreId, u32)>) {
+    /// The records that the writes are, and behind each of them what it is the changelog of, with its number.
+    fn records(&self, writes: &WriteSet) -> (Vec<Append>, Vec<(StoreId, u32, u64)>) {
         let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let timestamp_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
         let stores = self.stores.read();
@@ -93,12 +104,12 @@ impl Changelogged {
         for writes in &writes.writes {
             let Some(store) = stores.get(&writes.store) else { continue };
             match &store.changelog {
-                Some(topic) => {
+                Some(Changelog { topic, number }) => {
                     let mut rows = Builder::default();
                     writes.iter().for_each(|(key, value)| rows.push(Record { key: Some(key), value, timestamp_ms, headers: &[] }));
                     let target = TopicPartition { topic: Arc::clone(topic), partition: writes.partition };
                     appends.push(Append { target, entry: Entry::opaque(rows.finish()) });
-                    of.push((writes.store, writes.partition));
+                    of.push((writes.store, writes.partition, *number));
                 }
                 None => {
                     for (key, value) in writes.iter() {
@@ -142,10 +153,7 @@ impl Backend for Changelogged {
             return Ok(id);
         }
         let shared = topics::is_shared(name);
-        let changelog: Option<Arc<str>> = (!shared).then(|| topics::changelog(&self.service_id, name).into());
-        if let Some(topic) = &changelog {
-            restore::ensure(self, topic, config)?;
-        }
+        let changelog = if shared { None } else { Some(restore::ensure(self, name, config)?) };
         self.stores.write().insert(id, Store { name: name.into(), changelog });
         Ok(id)
     }
@@ -163,7 +171,7 @@ impl Backend for Changelogged {
         };
         match changelog {
             _ if current => return Ok(()),
-            Some(topic) => restore::partition(self, store, &TopicPartition { topic, partition })?,
+            Some(Changelog { topic, number }) => restore::partition(self, store, &TopicPartition { topic, partition }, number)?,
             // The last look at the topic may have passed over what was to be its own.
             None if behind => restore::shared_partition(self, &name, partition)?,
             None => {}
@@ -187,7 +195,6 @@ impl Backend for Changelogged {
     }
 
     fn drop_store(&self, name: &str) -> Result<()> {
-        let id = self.database.find_store(name);
         if !topics::is_shared(name) {
             match self.log.delete_topic(&topics::changelog(&self.service_id, name)) {
                 Ok(()) | Err(millpond_log::Error::UnknownTopic(_)) => {}
@@ -195,7 +202,11 @@ impl Backend for Changelogged {
             }
         }
         restore::forget(self, name)?;
-        if let Some(id) = id {
+        self.forget_store(name)
+    }
+
+    fn forget_store(&self, name: &str) -> Result<()> {
+        if let Some(id) = self.database.find_store(name) {
             self.stores.write().remove(&id);
             let mut taken_over = self.taken_over.lock();
             taken_over.current.retain(|(store, _)| *store != id);
@@ -222,8 +233,9 @@ impl Backend for Changelogged {
         })?;
         let changelogs = appended.split_off(outputs);
         let mut batch = WriteBatch::default();
-        for (appended, (store, partition)) in changelogs.iter().zip(&of) {
-            restore::put_position(self, *store, *partition, appended.base_offset + appended.rows, &mut batch);
+        for (appended, (store, partition, number)) in changelogs.iter().zip(&of) {
+            let position = Position { number: *number, next: appended.base_offset + appended.rows };
+            restore::put_position(self, *store, *partition, position, &mut batch);
         }
         self.database.commit(batch, &[&writes]).inspect_err(|_| self.fall_behind(&writes))?;
         Ok(appended)

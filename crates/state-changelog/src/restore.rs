@@ -1,6 +1,7 @@
 //! Brings into the database what the log has and it has not.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use millpond_log::opaque::Columns;
 use millpond_log::{
@@ -10,8 +11,9 @@ use millpond_state::{Error, KeyRange, Reader, Result, StoreConfig, StoreId, Writ
 use millpond_state_rocksdb::Family;
 use millpond_state_rocksdb::rocksdb::WriteBatch;
 
-use crate::backend::{Changelogged, set_of};
+use crate::backend::{Changelog, Changelogged, set_of};
 use crate::offsets::{self, Of};
+use crate::topics;
 
 /// So much is applied at a time.
 const STEP: FetchLimit = FetchLimit { rows_max: 65_536, bytes_max: 16 << 20 };
@@ -22,14 +24,25 @@ fn position_key(store: StoreId, partition: u32) -> Vec<u8> {
     [POSITION_PREFIX, &store.0.to_be_bytes(), &partition.to_be_bytes()].concat()
 }
 
-pub(crate) fn put_position(backend: &Changelogged, store: StoreId, partition: u32, position: u64, batch: &mut WriteBatch) {
-    batch.put_cf(backend.database.family(Family::Meta), position_key(store, partition), position.to_be_bytes());
+/// A place in a changelog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Of the changelog.
+    pub number: u64,
+    pub next: u64,
 }
 
-fn position(backend: &Changelogged, store: StoreId, partition: u32) -> Result<Option<u64>> {
-    let damaged = |_| Error::Storage(format!("the position of store {} cannot be read", store.0));
-    let value = backend.database.meta(&position_key(store, partition))?;
-    value.map(|value| <[u8; 8]>::try_from(value).map(u64::from_be_bytes).map_err(|value: Vec<u8>| damaged(value))).transpose()
+pub(crate) fn put_position(backend: &Changelogged, store: StoreId, partition: u32, position: Position, batch: &mut WriteBatch) {
+    let value = [position.number.to_be_bytes(), position.next.to_be_bytes()].concat();
+    batch.put_cf(backend.database.family(Family::Meta), position_key(store, partition), value);
+}
+
+fn position(backend: &Changelogged, store: StoreId, partition: u32) -> Result<Option<Position>> {
+    let Some(value) = backend.database.meta(&position_key(store, partition))? else { return Ok(None) };
+    match value.as_chunks::<8>() {
+        ([number, next], []) => Ok(Some(Position { number: u64::from_be_bytes(*number), next: u64::from_be_bytes(*next) })),
+        _ => Err(Error::Storage(format!("the position of store {} cannot be read", store.0))),
+    }
 }
 
 pub(crate) fn forget_positions(backend: &Changelogged, store: StoreId) -> Result<()> {
@@ -43,14 +56,40 @@ pub(crate) fn forget_positions(backend: &Changelogged, store: StoreId) -> Result
 const RETENTION_SLACK_MS: i64 = 86_400_000;
 
 /// Makes a store's changelog, or finds it as it has to be.
-pub(crate) fn ensure(backend: &Changelogged, topic: &str, config: StoreConfig) -> Result<()> {
+pub(crate) fn ensure(backend: &Changelogged, store: &str, config: StoreConfig) -> Result<Changelog> {
+    let topic = topics::changelog(&backend.service_id, store);
     let retention_ms = config.retention_ms.map(|retention_ms| retention_ms.saturating_add(RETENTION_SLACK_MS));
     let wanted = TopicConfig { cleanup: Cleanup::Compact { retention_ms }, ..TopicConfig::compact(config.partitions, Vec::new()) };
-    match backend.log.create_topic(topic, &wanted) {
-        Ok(()) => Ok(()),
-        Err(LogError::TopicExists(_)) => check(topic, &backend.log.topic(topic)?.config, &wanted),
-        Err(error) => Err(error.into()),
-    }
+    let known = match backend.log.create_topic(&topic, &wanted) {
+        Ok(()) => None,
+        Err(LogError::TopicExists(_)) => {
+            check(&topic, &backend.log.topic(&topic)?.config, &wanted)?;
+            let known = || backend.numbers.lock().get(store).copied();
+            if known().is_none() {
+                // Another process may have made it a moment ago.
+                offsets(backend)?;
+            }
+            known()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let number = match known {
+        Some(number) => number,
+        None => number(backend, store)?,
+    };
+    Ok(Changelog { topic: topic.into(), number })
+}
+
+/// A new one for a changelog that is new, or whose maker was gone before it could give it one.
+fn number(backend: &Changelogged, store: &str) -> Result<u64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let number = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+    let record =
+        opaque::Record { key: Some(&offsets::changelog_key(store)), value: Some(&number.to_be_bytes()), timestamp_ms: 1, headers: &[] };
+    let append = Append { target: backend.offsets.clone(), entry: Entry::opaque(opaque::batch([record])) };
+    backend.log.append(Transaction { appends: vec![append] })?;
+    backend.numbers.lock().insert(store.to_owned(), number);
+    Ok(number)
 }
 
 /// Whether a changelog that is there keeps what has to be restored; what it keeps beyond that does no harm.
@@ -79,15 +118,15 @@ fn check(topic: &str, found: &TopicConfig, wanted: &TopicConfig) -> Result<()> {
 }
 
 /// A partition of a store with a changelog of its own.
-pub(crate) fn partition(backend: &Changelogged, store: StoreId, changelog: &TopicPartition) -> Result<()> {
+pub(crate) fn partition(backend: &Changelogged, store: StoreId, changelog: &TopicPartition, number: u64) -> Result<()> {
     backend.log.settle(changelog)?;
     let OffsetRange { start, end } = backend.log.offsets(changelog)?;
     let reached = position(backend, store, changelog.partition)?;
     let mut next = match reached {
-        Some(reached) if (start..=end).contains(&reached) => reached,
+        Some(reached) if reached.number == number && (start..=end).contains(&reached.next) => reached.next,
         // The topic is another one now, or has gone on without us for too long: what is here is of no use.
         Some(reached) => {
-            tracing::warn!(%changelog, reached, start, end, "the state does not fit its changelog and is made anew from it");
+            tracing::warn!(%changelog, reached = reached.next, start, end, "the state does not fit its changelog and is made anew from it");
             clear(backend, store, changelog.partition)?;
             start
         }
@@ -110,7 +149,7 @@ pub(crate) fn partition(backend: &Changelogged, store: StoreId, changelog: &Topi
         next = fetch.next_offset;
         rows += writes.len();
         let mut batch = WriteBatch::default();
-        put_position(backend, store, changelog.partition, next, &mut batch);
+        put_position(backend, store, changelog.partition, Position { number, next }, &mut batch);
         backend.database.commit(batch, &[&set_of(writes)])?;
     }
     if rows > 0 {
@@ -150,8 +189,18 @@ type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 fn apply(backend: &Changelogged, changes: Changes, is_wanted: impl Fn(StoreId, u32) -> bool) -> Result<()> {
     let mut set = WriteSet::default();
     for (key, value) in changes {
-        let of = offsets::read(&key).ok_or_else(|| corrupt(&backend.offsets))?;
-        let (Of::Row { store, partition, .. } | Of::Horizon { store, partition }) = of;
+        let corrupt = || corrupt(&backend.offsets);
+        let of = offsets::read(&key).ok_or_else(corrupt)?;
+        let (store, partition) = match of {
+            Of::Row { store, partition, .. } | Of::Horizon { store, partition } => (store, partition),
+            Of::Changelog { store } => {
+                match value {
+                    Some(value) => backend.numbers.lock().insert(store.to_owned(), offsets::read_changelog(&value).ok_or_else(corrupt)?),
+                    None => backend.numbers.lock().remove(store),
+                };
+                continue;
+            }
+        };
         let id = match (backend.database.find_store(store), &value) {
             (Some(id), _) => id,
             (None, Some(_)) => backend.database.open_store(store)?,
@@ -170,9 +219,9 @@ fn apply(backend: &Changelogged, changes: Changes, is_wanted: impl Fn(StoreId, u
                 set.push(writes);
             }
             (Of::Horizon { .. }, Some(value)) => {
-                set.expiries.push((id, partition, offsets::read_horizon(&value).ok_or_else(|| corrupt(&backend.offsets))?));
+                set.expiries.push((id, partition, offsets::read_horizon(&value).ok_or_else(corrupt)?));
             }
-            (Of::Horizon { .. }, None) => {}
+            _ => {}
         }
     }
     backend.database.commit(WriteBatch::default(), &[&set])
@@ -200,7 +249,10 @@ fn changes(backend: &Changelogged, next: u64) -> Result<(Changes, u64)> {
 
 /// Takes what the offsets topic has of a store back.
 pub(crate) fn forget(backend: &Changelogged, store: &str) -> Result<()> {
-    let is_of = |key: &[u8]| matches!(offsets::read(key), Some(Of::Row { store: of, .. } | Of::Horizon { store: of, .. }) if of == store);
+    let is_of = |key: &[u8]| match offsets::read(key) {
+        Some(Of::Row { store: of, .. } | Of::Horizon { store: of, .. } | Of::Changelog { store: of }) => of == store,
+        None => false,
+    };
     let (changes, _) = changes(backend, 0)?;
     let keys: Vec<Vec<u8>> = changes.into_iter().filter(|(key, value)| value.is_some() && is_of(key)).map(|(key, _)| key).collect();
     if keys.is_empty() {
@@ -210,6 +262,7 @@ pub(crate) fn forget(backend: &Changelogged, store: &str) -> Result<()> {
     let gone = keys.iter().map(|key| opaque::Record { key: Some(key), value: None, timestamp_ms: 1, headers: &[] });
     let append = Append { target: topic.clone(), entry: Entry::opaque(opaque::batch(gone)) };
     backend.log.append(Transaction { appends: vec![append] })?;
+    backend.numbers.lock().remove(store);
     Ok(())
 }
 

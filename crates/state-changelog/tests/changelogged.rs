@@ -110,6 +110,25 @@ fn state_that_does_not_fit_its_changelog_is_made_anew() {
 }
 
 #[test]
+fn state_of_a_store_that_was_dropped_and_made_anew_elsewhere_is_not_mixed_with_the_new() {
+    let (_directory, one, log) = new();
+    let second = tempfile::tempdir().unwrap();
+    let other = open(second.path(), &log);
+    let store = take(&one, "q/aggregate", 1);
+    put(&one, store, 0, &[("old", Some("1"))]);
+    take(&other, "q/aggregate", 1);
+    drop(other);
+    one.drop_store("q/aggregate").unwrap();
+    let store = take(&one, "q/aggregate", 1);
+    for round in 0..5 {
+        put(&one, store, 0, &[("new", Some(&format!("{round}")))]);
+    }
+    let other = open(second.path(), &log);
+    let store = take(&other, "q/aggregate", 1);
+    assert_eq!((value(&other, store, 0, "old"), value(&other, store, 0, "new").as_deref()), (None, Some("4")));
+}
+
+#[test]
 fn a_changelog_of_other_partitions_is_refused() {
     let (_directory, backend, log) = new();
     log.create_topic("_millpond-mill-q-aggregate-changelog", &TopicConfig::compact(3, Vec::new())).unwrap();

@@ -123,6 +123,11 @@ pub trait Backend: Reader {
     /// Forgets the store and its rows.
     fn drop_store(&self, name: &str) -> Result<()>;
 
+    /// Another process has dropped the store, and may have made it anew since: forgets what is here of it.
+    fn forget_store(&self, name: &str) -> Result<()> {
+        self.drop_store(name)
+    }
+
     /// Names and ids of all stores.
     fn stores(&self) -> Result<Vec<(String, StoreId)>>;
 
