@@ -82,6 +82,16 @@ fn json_values_are_coerced() {
         (DataType::Utf8, "\"a", "column \"a\": invalid JSON: a text does not end"),
         (DataType::Date32, "\"1970-01-02\"", "column \"a\": expected days since 1970-01-01 as an integer, found a text"),
         (DataType::Time32(TimeUnit::Millisecond), "86400000", "column \"a\": 86400000 is no time of day"),
+        (
+            DataType::Timestamp(TimeUnit::Millisecond, None),
+            "\"1970-01-01T00:00:01.5Z\"",
+            "column \"a\": expected milliseconds since 1970-01-01 as an integer, found a text",
+        ),
+        (
+            DataType::Timestamp(TimeUnit::Millisecond, None),
+            "1.5",
+            "column \"a\": expected milliseconds since 1970-01-01 as an integer, found 1.5",
+        ),
         (list(DataType::Int32), "{}", "column \"a\": expected an array, found an object"),
         (map, "[]", "column \"a\": expected an object, found an array"),
         (DataType::Int32, "1 2", "invalid JSON at byte 2: expected the end, found '2'"),

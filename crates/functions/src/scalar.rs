@@ -4,8 +4,10 @@ mod geo;
 mod json;
 mod mask;
 mod regexp;
+mod template;
 mod text;
 mod time;
+mod to_char;
 mod value;
 
 use std::hash::{Hash, Hasher};
@@ -18,12 +20,15 @@ use datafusion::functions::string;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
+use self::to_char::ToChar;
+
 /// All scalar functions of this crate.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let own = [geo::FUNCTIONS, json::FUNCTIONS, mask::FUNCTIONS, regexp::FUNCTIONS, text::FUNCTIONS, time::FUNCTIONS, value::FUNCTIONS];
     let own = own.iter().flat_map(|functions| functions.iter()).map(|function| Arc::new(ScalarUDF::from(Udf::new(function))));
     let renamed = [(string::upper(), "ucase"), (string::lower(), "lcase")];
-    own.chain(renamed.map(|(function, alias)| Arc::new(function.as_ref().clone().with_aliases([alias])))).collect()
+    let renamed = renamed.map(|(function, alias)| Arc::new(function.as_ref().clone().with_aliases([alias])));
+    own.chain(renamed).chain([Arc::new(ScalarUDF::from(ToChar::new()))]).collect()
 }
 
 /// A function, as its module declares it.

@@ -3,6 +3,7 @@
 use arrow::datatypes::FieldRef;
 use millpond_catalog::properties::{Place, Properties};
 use millpond_catalog::{Column, Command, Format, Snapshot, Source, SourceKind, TimestampColumn};
+use millpond_formats::timestamp::Pattern;
 use millpond_sql::ast::{CreateSource, KeyMark};
 use millpond_sql::{Dialect, SqlType, ast};
 
@@ -63,16 +64,21 @@ pub(crate) fn source_kind(kind: ast::SourceKind) -> SourceKind {
 /// The WITH clause, its errors at the property they are about.
 pub(crate) fn properties(properties: &ast::Properties, place: Place, dialect: Dialect) -> Result<Properties> {
     let pairs = properties.iter().map(|property| (property.name.as_str(), property.value.as_str()));
-    Properties::parse(pairs, place, |name| dialect.fold(name)).map_err(|error| {
-        let position = match &error {
-            millpond_catalog::Error::Property { name, .. } => properties.iter().find(|property| property.name == *name),
-            _ => None,
-        };
-        let mut error = Error::from(error);
-        error.position = position.map(|property| millpond_sql::Position(property.position + 1));
-        error
-    })
+    let at = |error: Error, name: &str| match properties.iter().find(|property| property.name == name) {
+        Some(property) => error.at(property.position),
+        None => error,
+    };
+    let parsed = Properties::parse(pairs, place, |name| dialect.fold(name)).map_err(|error| match &error {
+        millpond_catalog::Error::Property { name, .. } => at(Error::from(error.clone()), name),
+        _ => Error::from(error),
+    })?;
+    if let Some(TimestampColumn { format: Some(pattern), .. }) = &parsed.timestamp {
+        Pattern::new(pattern).map_err(|error| at(Error::new("22023", error.to_string()).hint(PATTERN), "timestamp_format"))?;
+    }
+    Ok(parsed)
 }
+
+const PATTERN: &str = "Letters are those of Java's DateTimeFormatter, as in 'yyyy-MM-dd HH:mm:ss'; other text with letters is quoted: 'yyyy-MM-dd''T''HH:mm'.";
 
 /// Key and value format where nothing is said: native for both, or JSON for values where topics hold no columns; a key beside another value
 /// format is KAFKA if it has one column, else JSON.

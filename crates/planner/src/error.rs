@@ -96,6 +96,9 @@ fn from_text(message: &str) -> Error {
     } else if message.contains("Invalid function") || message.contains("not found as function") {
         let name = message.split('\'').nth(1).unwrap_or_default();
         let error = Error::new("42883", format!("function {name} does not exist"));
+        if name.eq_ignore_ascii_case("explode") {
+            return error.hint("Write unnest(array).");
+        }
         return match message.split("Did you mean '").nth(1).and_then(|rest| rest.split('\'').next()) {
             Some(similar) => error.hint(format!("Perhaps you meant {similar}.")),
             None => error.hint("SHOW FUNCTIONS lists the functions there are."),

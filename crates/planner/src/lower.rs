@@ -341,19 +341,38 @@ fn cast(expression: Arc<dyn PhysicalExpr>, from: &DataType, to: &DataType) -> Ar
     if from == to { expression } else { Arc::new(CastExpr::new(expression, to.clone(), None)) }
 }
 
+/// Refuses a plan with a part that no operator computes. This comes before anything is said of its columns and keys, which would be about
+/// what the library has made of such a part.
+pub fn check_shape(plan: &LogicalPlan) -> Result<()> {
+    let mut refused = None;
+    plan.apply(|part| {
+        refused = match part {
+            LogicalPlan::TableScan(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) => None,
+            LogicalPlan::Filter(_) | LogicalPlan::Join(_) | LogicalPlan::Union(_) => None,
+            LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() => None,
+            other => Some(unsupported(other)),
+        };
+        Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    refused.map_or(Ok(()), Err)
+}
+
 fn unsupported(plan: &LogicalPlan) -> Error {
     match plan {
+        LogicalPlan::Aggregate(_) => Error::unsupported("an aggregate without GROUP BY cannot stream")
+            .hint("Group by what there is to be a result for; a constant gives one: SELECT 'all' AS k, … GROUP BY k."),
         LogicalPlan::Window(_) => Error::unsupported("OVER (…) cannot stream").hint("Use a WINDOW clause with GROUP BY."),
         LogicalPlan::Sort(_) => Error::unsupported("ORDER BY cannot stream").hint("Order the rows where you read them."),
         LogicalPlan::Limit(_) => Error::unsupported("LIMIT in a subquery cannot stream").hint("Leave it out."),
         LogicalPlan::Distinct(_) => {
             Error::unsupported("DISTINCT and UNION without ALL cannot stream").hint("GROUP BY the columns, or UNION ALL.")
         }
-        LogicalPlan::Subquery(_) => Error::unsupported("a subquery in an expression cannot stream").hint("Join the table instead."),
+        LogicalPlan::Subquery(_) => {
+            Error::unsupported("LATERAL cannot stream").hint("Join a table by its key: FROM s JOIN t ON s.column = t.key.")
+        }
         LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
             Error::unsupported("a query without a stream or table cannot stream").hint("Select FROM a stream or a table.")
         }
-        LogicalPlan::Unnest(_) => Error::unsupported("UNNEST cannot stream yet"),
         LogicalPlan::RecursiveQuery(_) => Error::unsupported("WITH RECURSIVE cannot stream"),
         other => Error::unsupported(format!("{} cannot stream", other.display()).to_lowercase()),
     }

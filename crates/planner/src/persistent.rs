@@ -11,7 +11,7 @@ use millpond_streams::topology::{self, Emit, OperatorSpec, SinkSpec, SourceColum
 use crate::bind::{Bound, bind};
 use crate::create::{properties, source_kind, topic_partitions, validate};
 use crate::lower::scan::source_spec;
-use crate::lower::{Flow, Lowering, canonical};
+use crate::lower::{Flow, Lowering, canonical, check_shape};
 use crate::replace::{check_query, check_readers};
 use crate::rewrite::{self, Rewritten};
 use crate::schema::{layout, timestamp_column};
@@ -169,6 +169,7 @@ impl Plan {
         if rewritten.reads.is_empty() {
             return Err(Error::unsupported("a persistent query needs a stream or table in FROM"));
         }
+        check_shape(&bound.plan)?;
         let window = query.window.as_ref().map(|window| window_spec(window, query.emit)).transpose()?;
         if query.emit == Some(ast::Emit::Final) && window.is_none() {
             return Err(Error::new("42601", "EMIT FINAL needs a WINDOW").hint("Use EMIT CHANGES, or add a WINDOW clause."));

@@ -5,7 +5,9 @@
 //! - `WINDOW` adds `windowstart` and `windowend` to the GROUP BY;
 //! - what will be the key of the result, and its window, is selected once more under a name no user can have ([`HIDDEN`]).
 
+mod aggregates;
 mod quoted_times;
+mod table_functions;
 mod width;
 mod wildcards;
 
@@ -52,6 +54,7 @@ struct From {
 /// Rewrites a query that will be lowered to a topology.
 pub fn streaming(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -> Result<Rewritten> {
     width::check(&query.body)?;
+    table_functions::refuse(&query.body)?;
     let mut body = Query::clone(&query.body);
     if settings.dialect == Dialect::Ksqldb {
         quoted_times::read(&mut body)?;
@@ -129,11 +132,15 @@ fn streaming_select(
     }
     name_items(select, from.as_deref().unwrap_or_default(), settings.dialect);
     let groups = group_expressions(select)?;
+    let aggregates = aggregates::are_in(select);
     let keys: Option<Vec<Vec<Expr>>> = if !groups.is_empty() {
         if query.partition_by.is_some() {
             return Err(Error::new("42601", "PARTITION BY and GROUP BY exclude each other"));
         }
         Some(groups.into_iter().map(|group| vec![group]).collect())
+    } else if aggregates {
+        // Without a group it is refused: over the columns that it names, or as a shape that cannot stream.
+        None
     } else if let Some(partition_by) = &query.partition_by {
         partition_keys(partition_by)
     } else {
@@ -152,6 +159,9 @@ fn streaming_select(
             names.push(hidden);
         }
         rewritten.keys = Some(names);
+    }
+    if aggregates && !is_grouped(select) && query.window.is_none() {
+        return Ok(());
     }
     window_columns(query, select, rewritten, from.as_deref(), settings)
 }

@@ -354,6 +354,101 @@ fn a_union_or_subquery_has_the_key_that_partition_by_gives_it() {
 }
 
 #[test]
+fn a_timestamp_format_that_means_nothing_is_refused_at_its_place() {
+    let sources = "CREATE STREAM s (id INT KEY, at VARCHAR) WITH (partitions = 1);";
+    let cases = [
+        ("CREATE STREAM x (at VARCHAR) WITH (timestamp = 'at', timestamp_format = 'qqqq');", "too many letters 'q' at position 1"),
+        (
+            "CREATE TABLE x (at VARCHAR PRIMARY KEY, n INT) WITH (timestamp = 'at', timestamp_format = 'yyyy-MM-ddTHH');",
+            "letter 'T' at position 11 has no meaning",
+        ),
+        (
+            "CREATE STREAM x WITH (timestamp = 'at', timestamp_format = 'DD.MM.YYYY') AS SELECT id, at FROM s;",
+            "letter 'Y' at position 7 has no meaning",
+        ),
+    ];
+    for (sql, reason) in cases {
+        let error = plan(&format!("{sources}{sql}")).err().unwrap_or_else(|| panic!("{sql} was planned"));
+        assert_eq!(error.sqlstate, "22023", "{sql}: {error:?}");
+        assert!(error.message.starts_with("invalid date pattern '") && error.message.ends_with(reason), "{sql}: {error:?}");
+        assert!(error.hint.is_some_and(|hint| hint.contains("yyyy-MM-dd HH:mm:ss")), "{sql}");
+        let at = sql.find("timestamp_format").map(|offset| offset as u32 + 1);
+        assert_eq!(error.position.map(|position| position.0), at, "{sql}");
+    }
+}
+
+#[test]
+fn an_aggregate_without_group_by_is_refused_over_nothing_else() {
+    const SOURCES: &str = "CREATE STREAM k (id INT KEY, v INT) WITH (partitions = 3);
+        CREATE STREAM w (id INT KEY, v INT) WITH (window_type = 'session', partitions = 3);
+        CREATE TABLE t (id INT PRIMARY KEY, v INT) WITH (partitions = 3);";
+    let grouped = |column: &str| ("42803", format!("column \"{column}\" must appear in the GROUP BY clause"));
+    let cannot = || ("0A000", "an aggregate without GROUP BY cannot stream".to_string());
+    let cases = [
+        ("SELECT count(*) AS n FROM k", cannot()),
+        ("SELECT abs(sum(v)) + 1 AS n FROM w", cannot()),
+        ("SELECT max(v) AS n, min(v) AS m FROM t", cannot()),
+        ("SELECT 1 AS n FROM k HAVING count(*) > 1", cannot()),
+        ("SELECT count(*) AS n FROM k PARTITION BY v", cannot()),
+        ("SELECT count(*) AS n FROM k JOIN t ON k.id = t.id", cannot()),
+        ("SELECT count(*) AS n FROM (SELECT v FROM k) x", cannot()),
+        ("SELECT n FROM (SELECT count(*) AS n FROM k) x", cannot()),
+        ("WITH x AS (SELECT collect_list(v) AS n FROM k) SELECT n FROM x", cannot()),
+        ("SELECT id, count(*) AS n FROM k", grouped("k.id")),
+        ("SELECT count(*) AS n, v + 1 AS v FROM k", grouped("k.v")),
+    ];
+    for (query, wanted) in cases {
+        for statement in [format!("CREATE TABLE r AS {query};"), format!("CREATE STREAM r AS {query};"), format!("{query} EMIT CHANGES;")] {
+            let error = plan(&format!("{SOURCES}{statement}")).err().unwrap_or_else(|| panic!("{statement} was planned"));
+            assert!(error.sqlstate == wanted.0 && error.message.contains(&wanted.1), "{statement}: {error:?}");
+            assert!(wanted.0 != "0A000" || error.hint.is_some_and(|hint| hint.contains("GROUP BY k")), "{statement}");
+        }
+    }
+    plan(&format!("{SOURCES} CREATE TABLE r AS SELECT 'all' AS k, count(*) AS n FROM k GROUP BY k;")).expect("what the hint says");
+    plan(&format!("{SOURCES} CREATE TABLE r AS SELECT id, sum(v) AS n FROM k GROUP BY id HAVING count(*) > 1;")).expect("has groups");
+}
+
+#[test]
+fn what_makes_rows_of_an_array_is_refused_by_its_name() {
+    const SOURCES: &str = "CREATE STREAM s (id INT KEY, n INT, tags ARRAY<INT>) WITH (partitions = 3);";
+    let cases = [
+        ("SELECT id, unnest(tags) AS tag FROM s", "UNNEST"),
+        ("SELECT unnest(tags) AS tag FROM s", "UNNEST"),
+        ("SELECT id, 1 + UNNEST(tags) AS tag FROM s WHERE n > 1", "UNNEST"),
+        ("SELECT id, explode(tags) AS tag FROM s", "EXPLODE"),
+        ("SELECT id, cube_explode(tags) AS tag FROM s", "CUBE_EXPLODE"),
+        ("SELECT n, unnest(tags) AS tag FROM s PARTITION BY n", "UNNEST"),
+        ("SELECT unnest(tags) AS tag, count(*) AS n FROM s GROUP BY unnest(tags)", "UNNEST"),
+        ("SELECT id, unnest(collect_list(n)) AS m FROM s GROUP BY id", "UNNEST"),
+        ("SELECT id, n FROM s WHERE unnest(tags) = 1", "UNNEST"),
+        ("SELECT id, t.tag FROM s, unnest(s.tags) AS t(tag)", "UNNEST"),
+        ("SELECT id, t.tag FROM s CROSS JOIN LATERAL explode(s.tags) AS t(tag)", "EXPLODE"),
+        ("SELECT id, tag FROM (SELECT id, unnest(tags) AS tag FROM s) x", "UNNEST"),
+    ];
+    for (query, name) in cases {
+        for statement in [format!("CREATE STREAM r AS {query};"), format!("{query} EMIT CHANGES;")] {
+            let error = plan(&format!("{SOURCES}{statement}")).err().unwrap_or_else(|| panic!("{statement} was planned"));
+            assert_eq!((error.sqlstate, error.message), ("0A000", format!("{name} cannot stream yet")), "{statement}");
+            assert!(error.hint.is_some_and(|hint| hint.contains("where you read the result")), "{statement}");
+        }
+    }
+}
+
+#[test]
+fn a_shape_that_cannot_stream_is_refused_before_its_columns() {
+    let cases = [
+        ("SELECT sum(v) OVER () AS n FROM keyed", "OVER (…) cannot stream"),
+        ("SELECT v FROM (SELECT v FROM keyed LIMIT 3) x", "LIMIT in a subquery cannot stream"),
+        ("SELECT x.v FROM keyed k, LATERAL (SELECT v FROM keyed WHERE id = k.id) x", "LATERAL cannot stream"),
+    ];
+    for (query, message) in cases {
+        let sql = format!("{FLIGHTS} CREATE STREAM r AS {query};");
+        let error = plan(&sql).err().unwrap_or_else(|| panic!("{query} was planned"));
+        assert_eq!((error.sqlstate, error.message.as_str()), ("0A000", message), "{query}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_what_to_do_instead() {
     let cases = [
         ("CREATE TABLE t AS SELECT origin, COUNT(*) FROM flights GROUP BY origin ORDER BY 1;", "0A000"),

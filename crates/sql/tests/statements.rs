@@ -287,6 +287,24 @@ fn distinct_from_binds_as_is() {
     }
 }
 
+#[test]
+fn a_sign_binds_tighter_than_any_operator() {
+    let tree = |text: &str| query(&format!("SELECT {text} FROM t")).body;
+    for (text, meant) in [
+        ("-2 ^ 2", "(-2) ^ 2"),
+        ("-a ^ b ^ c", "((-a) ^ b) ^ c"),
+        ("2 ^ -1 * 3", "(2 ^ (-1)) * 3"),
+        ("-a * b - -c ^ +d", "((-a) * b) - ((-c) ^ (+d))"),
+        ("- - a ^ 2", "(-(-a)) ^ 2"),
+        ("-a::INT ^ 2", "(-(a::INT)) ^ 2"),
+        ("-a[1] ^ 2", "(-(a[1])) ^ 2"),
+        ("-t.a % 2 = b", "((-t.a) % 2) = b"),
+        ("-a AT TIME ZONE 'UTC'", "(-a) AT TIME ZONE 'UTC'"),
+    ] {
+        assert_eq!(shape(*tree(text)), shape(*tree(meant)), "{text}");
+    }
+}
+
 /// Each operation of a query in brackets of its own, and no others.
 fn shape(mut query: sqlparser::ast::Query) -> String {
     let _ = visit_expressions_mut(&mut query, |expr| {

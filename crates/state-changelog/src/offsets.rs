@@ -5,10 +5,19 @@ use millpond_state::Expiry;
 /// What a key of the topic is of.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Of<'a> {
-    Row { store: &'a str, partition: u32, key: &'a [u8] },
-    Horizon { store: &'a str, partition: u32 },
+    Row {
+        store: &'a str,
+        partition: u32,
+        key: &'a [u8],
+    },
+    Horizon {
+        store: &'a str,
+        partition: u32,
+    },
     /// Which of the changelogs that a store of that name has had in its time is the one that is there.
-    Changelog { store: &'a str },
+    Changelog {
+        store: &'a str,
+    },
 }
 
 pub(crate) fn row_key(store: &str, partition: u32, key: &[u8]) -> Vec<u8> {

@@ -20,7 +20,7 @@ use crate::operator::push::Subscriber;
 use crate::operator::table_key::TableCodec;
 use crate::operator::{Counters, Incident};
 use crate::task::Stores;
-use crate::topology::{OperatorSpec, SinkSpec};
+use crate::topology::{Node, OperatorSpec, SinkSpec};
 use crate::{Batch, Error, Result, Task, Topology};
 
 /// How a run is cut.
@@ -172,8 +172,8 @@ impl Driver {
             };
             let limit = FetchLimit { rows_max: self.pace.rows_max, bytes_max: usize::MAX };
             let fetched = self.log.fetch(&source, from, limit)?.entries;
-            if fetched.is_empty() {
-                running.task.set_end(input, self.now_ms)?;
+            if fetched.is_empty() && self.is_through(&source.topic)? {
+                self.tasks[task].task.set_end(input, self.now_ms)?;
             }
             let rows_max = self.pace.rows_max;
             for piece in fetched.iter().flat_map(|fetched| pieces(fetched, rows_max)) {
@@ -187,6 +187,21 @@ impl Driver {
             }
         }
         Ok(moved)
+    }
+
+    /// Whether a topic has all the rows that are on their way to it through repartitions: there are none to any other.
+    fn is_through(&self, topic: &str) -> Result<bool> {
+        let writes = |node: &Node| matches!(&node.operator, OperatorSpec::RepartitionSink(spec) if &*spec.topic == topic);
+        let writes = |running: &&Running| self.topology.sub_topologies[running.sub_topology].nodes.iter().any(writes);
+        for Running { task, .. } in self.tasks.iter().filter(writes) {
+            for input in task.inputs() {
+                let end = self.log.offsets(&TopicPartition { topic: input.topic.clone(), partition: input.partition })?.end;
+                if task.dirty() || input.position.unwrap_or(0) < end || !self.is_through(&input.topic)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Whether there was anything to commit.

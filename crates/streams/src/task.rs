@@ -4,7 +4,7 @@
 //!            process                                     commit
 //!  fetched ─► decoded ─► waiting ─► node ─► node ─► …   ─► advance, flush ─► appends, writes, positions
 //!                          │
-//!                          └ only in tasks of several inputs: until it is the row's turn (`time::next_input`)
+//!                          └ only in tasks of several inputs: until it is the row's turn (`input`, `time::next_input`)
 //! ```
 //!
 //! TSK-1  what a commit hands over belongs together: the rows taken, what they gave, and the positions behind them.
@@ -13,6 +13,7 @@
 
 mod build;
 mod input;
+mod lane;
 mod position;
 
 use std::sync::Arc;
@@ -20,16 +21,16 @@ use std::sync::Arc;
 use millpond_log::{Append, Fetched};
 use millpond_state::{Backend, WriteSet};
 
-use self::input::{Queue, Taken};
+use self::input::Queue;
 use self::position::Positions;
 use crate::operator::push::Subscriber;
 use crate::operator::record::Decodings;
-use crate::operator::source::Source;
+use crate::operator::source::{Content, Source};
 use crate::operator::{Context, Counters, Incident, Operator};
-use crate::time::{Channel, Clock, Head, StreamTime, Turn, next_input};
+use crate::time::{Clock, Head, StreamTime, Turn, next_input};
 use crate::{Error, Result};
 
-pub use self::input::Input;
+pub use self::input::{Input, WAITING_BYTES_MAX};
 
 /// So many incidents wait to be taken; beyond, those are dropped that carry no raw record.
 pub const INCIDENTS_MAX: usize = 10_000;
@@ -105,29 +106,36 @@ impl Task {
         self.inputs[input].seek(offset);
     }
 
-    /// Whether the next entry of `input` is of use now. Not when rows of it wait for rows of another input, nor when the task is to stop
-    /// and has something to commit before.
+    /// Whether the next entry of `input` is of use now. Not when rows of it wait for rows of another input only, nor when the task is to
+    /// stop and has something to commit before.
     pub fn wants(&self, input: usize) -> bool {
         if self.is_at_fault() {
             return !self.dirty;
         }
-        self.inputs.len() == 1 || self.inputs[input].is_empty()
+        self.inputs.len() == 1 || self.inputs[input].wants()
     }
 
-    /// Takes what was fetched from `input`: runs the rows whose turn it is. In a task of several inputs rows wait while another input may
-    /// still have earlier ones: call this, or [`Task::set_end`], for each input that it [`Task::wants`], until a round brings nothing.
+    /// Takes what was fetched from `input`: runs the rows whose turn it is. In a task of several inputs rows wait while another input, or
+    /// another channel of this one, may still have earlier ones: call this, or [`Task::set_end`], for each input that it [`Task::wants`],
+    /// until a round brings nothing.
     pub fn process(&mut self, input: usize, fetched: &Fetched, now_ms: i64) -> Result<()> {
         if self.is_at_fault() {
             return self.stop();
         }
-        let node = self.inputs[input].node;
-        let mut arrival = self.source(node).decode(fetched)?;
+        let queue = &mut self.inputs[input];
+        let Some(fetched) = queue.untaken(fetched) else {
+            queue.pass(fetched.next_offset);
+            return Ok(());
+        };
+        let node = queue.node;
+        let mut arrival = self.source(node).decode(&fetched)?;
         if let Some(error) = arrival.fault.take() {
             self.fault = Some((input, error));
         }
-        self.inputs[input].push(arrival, fetched.base_offset);
-        // What was known of the inputs' ends is older than this entry.
-        self.inputs.iter_mut().for_each(|queue| queue.at_end = false);
+        self.inputs[input].push(arrival, &fetched);
+        // What was known of the other inputs' ends is older than this entry.
+        let others = self.inputs.iter_mut().enumerate().filter(|(other, _)| *other != input);
+        others.for_each(|(_, queue)| queue.forget_end());
         self.run(now_ms)
     }
 
@@ -136,7 +144,17 @@ impl Task {
         if self.is_at_fault() {
             return self.stop();
         }
-        self.inputs[input].at_end = true;
+        self.inputs[input].set_end();
+        self.run(now_ms)
+    }
+
+    /// What was on its way to `input` when it was to be read on from `offset` has come, and was processed: rows from before `offset` need
+    /// not wait for other channels of the input. Less than [`Task::set_end`], which is never said while rows keep coming.
+    pub fn release(&mut self, input: usize, offset: u64, now_ms: i64) -> Result<()> {
+        if self.is_at_fault() {
+            return self.stop();
+        }
+        self.inputs[input].release(offset);
         self.run(now_ms)
     }
 
@@ -147,21 +165,18 @@ impl Task {
 
     /// `input` is caught up and has been silent for its `idle_timeout`, or is not any more. Rows wake it, too.
     pub fn set_idle(&mut self, input: usize, idle: bool) {
-        if self.inputs[input].repartition {
-            // Its channels' tasks announce their idleness themselves.
-            return;
-        }
-        let node = self.inputs[input].node;
-        let channels = self.source(node).channels();
-        if channels.get(0).is_some_and(|channel| channel.idle != idle) {
-            channels.set_idle(0, idle);
+        let queue = &mut self.inputs[input];
+        // Behind a repartition the channels' tasks announce their idleness themselves.
+        if !queue.repartition && queue.channels.get(0).is_some_and(|channel| channel.idle != idle) {
+            queue.channels.set_idle(0, idle);
             self.dirty = true;
         }
     }
 
-    /// How far the task has come with the rows it has taken.
-    pub fn stream_time(&mut self) -> StreamTime {
-        StreamTime::of(self.channels().into_iter())
+    /// How far the task has come with the rows it has taken: those of streams, or of tables where only tables are read.
+    pub fn stream_time(&self) -> StreamTime {
+        let counted = self.inputs.iter().filter(|queue| self.tables_only || !queue.table);
+        StreamTime::of(counted.flat_map(|queue| queue.channels.iter()))
     }
 
     /// Whether there is something to be committed.
@@ -169,7 +184,7 @@ impl Task {
         self.dirty
     }
 
-    /// Whether fetched rows wait for rows of another input, or the task only waits to be asked before it stops.
+    /// Whether fetched rows wait for other rows, or the task only waits to be asked before it stops.
     pub fn waiting(&self) -> bool {
         self.inputs.iter().any(|queue| !queue.is_empty()) || self.is_at_fault() && !self.dirty
     }
@@ -203,8 +218,7 @@ impl Task {
         }
         let mut positions = self.positions.writes();
         for queue in &self.inputs {
-            let Step::Source(source) = &mut self.steps[queue.node] else { continue };
-            self.positions.write_input(&nodes[queue.node], queue, source.channels(), &mut positions);
+            self.positions.write_input(&nodes[queue.node], queue, &mut positions);
         }
         self.positions.write_clock(self.clock, stream_time, &mut positions);
         writes.push(positions);
@@ -239,20 +253,17 @@ impl Task {
     fn run(&mut self, now_ms: i64) -> Result<()> {
         let nodes = self.nodes.clone();
         while let Some(turn) = self.turn() {
+            let mut context = self.context(&nodes, now_ms);
             let queue = &mut self.inputs[turn.input];
             let node = queue.node;
-            let taken = queue.take(turn.until_ms);
-            self.dirty = true;
-            let mut context = self.context(&nodes, now_ms);
             context.node = &nodes[node];
-            match taken {
-                Taken::Control { channel, control } => self.source(node).channels().announce(channel, control),
-                Taken::Rows { records, incidents, counters } => {
-                    context.incidents.extend(incidents);
-                    context.counters += counters;
-                    self.source(node).process(records, &mut context)?;
-                    self.deliver(node, &nodes, &mut context)?;
-                }
+            let taken = queue.take(turn.until_ms)?;
+            self.dirty = true;
+            context.incidents.extend(taken.incidents);
+            context.counters += taken.counters;
+            if let Content::Records(records) = taken.content {
+                self.source(node).process(records, &mut context)?;
+                self.deliver(node, &nodes, &mut context)?;
             }
             self.leave(context);
         }
@@ -316,19 +327,5 @@ impl Task {
             Step::Source(source) => source.as_mut(),
             Step::Operator(_) => unreachable!("an input's node is a source: the task was built so"),
         }
-    }
-
-    /// Those that make the stream time: the streams', or the tables' where only tables are read.
-    fn channels(&mut self) -> Vec<Channel> {
-        let mut channels = Vec::new();
-        for queue in &self.inputs {
-            if queue.table && !self.tables_only {
-                continue;
-            }
-            if let Step::Source(source) = &mut self.steps[queue.node] {
-                channels.extend(source.channels().iter());
-            }
-        }
-        channels
     }
 }

@@ -16,7 +16,7 @@ pub struct Channel {
     pub idle: bool,
 }
 
-/// The channels of one source node.
+/// The channels of one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channels {
     channels: Vec<Channel>,
@@ -50,9 +50,9 @@ impl Channels {
     }
 
     /// Takes over what was saved; of other channels than there were, those that are common.
-    pub fn restore(&mut self, saved: &[Channel]) {
+    pub fn restore(&mut self, saved: impl Iterator<Item = Channel>) {
         for (channel, saved) in self.channels.iter_mut().zip(saved) {
-            *channel = *saved;
+            *channel = saved;
         }
     }
 
@@ -153,7 +153,7 @@ impl Clock {
 /// What is known of an input's next row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// It is here.
+    /// It is here, of this stream time.
     Row { time_ms: i64 },
     /// There is one in the log, not fetched yet.
     Behind,
@@ -177,7 +177,7 @@ pub struct Turn {
     pub until_ms: Option<i64>,
 }
 
-/// The row with the smallest timestamp is next, tables before streams at the same time. `None`: nothing is here, or an input has a row
+/// The row with the smallest time is next, tables before streams at the same time. `None`: nothing is here, or an input has a row
 /// that is not fetched yet and might be earlier. Turns are bounded by inputs of the other kind only: the order between two streams, or
 /// two tables, matters to no join, and cutting batches row by row costs much.
 pub fn next_input(heads: &[Head]) -> Option<Turn> {

@@ -66,6 +66,8 @@ struct Cursor {
     stalled_since_ms: Option<i64>,
     /// Of a repartition topic: what is on its way there.
     upstream: Upstream,
+    /// Where it was to be read on when that was first asked.
+    asked: Option<u64>,
     /// Whether that is waited for.
     waits: bool,
     trimmed: u64,
@@ -74,8 +76,10 @@ struct Cursor {
 /// What an input has next.
 enum Next {
     Entry(Fetched),
-    /// Nothing more is there.
-    End,
+    /// Nothing more is there. With where it was to be read on when it was asked what is on its way, all of which has come since.
+    End {
+        asked: Option<u64>,
+    },
     /// There is more, which has not come yet.
     Later,
 }
@@ -157,6 +161,7 @@ impl RunningTask {
                 idle: false,
                 stalled_since_ms: None,
                 upstream: if repartition { Upstream::of(&partition.topic, &plan.topology, &self.query.tasks) } else { Upstream::default() },
+                asked: None,
                 waits: false,
                 trimmed: range.start,
             });
@@ -208,16 +213,22 @@ impl RunningTask {
                         self.dirty_bytes += fetched.entry.bytes();
                         let cursor = &mut self.cursors[input];
                         (cursor.quiet_since_ms, cursor.idle) = (now_ms, false);
-                        // What is on its way by now may be earlier than this.
-                        self.cursors.iter_mut().for_each(|cursor| cursor.upstream.begin_again());
+                        // What is on its way to the others by now may be earlier than this.
+                        let others = self.cursors.iter_mut().enumerate().filter(|(other, _)| *other != input);
+                        others.for_each(|(_, cursor)| cursor.begin_again());
                         guarded(|| self.task.process(input, &fetched, now_ms))?;
                         brought = true;
                     }
-                    Next::End if self.task.waiting() => {
-                        guarded(|| self.task.set_end(input, now_ms))?;
-                        progressed |= !self.task.waiting();
+                    Next::End { asked } if self.task.waiting() => {
+                        let dirty = self.task.dirty();
+                        match asked.filter(|asked| *asked < self.cursors[input].next) {
+                            // More has come meanwhile, which may be later than what is on its way by now.
+                            Some(asked) => guarded(|| self.task.release(input, asked, now_ms))?,
+                            None => guarded(|| self.task.set_end(input, now_ms))?,
+                        }
+                        progressed |= !self.task.waiting() || self.task.dirty() != dirty;
                     }
-                    Next::End | Next::Later => {}
+                    Next::End { .. } | Next::Later => {}
                 }
             }
             progressed |= brought;
@@ -238,6 +249,7 @@ impl RunningTask {
             // Rows of another input wait to hear that there is nothing earlier here: what was seen of the end may be older than they are, and
             // what is earlier may be on its way.
             if waiting && cursor.next >= slots.end(cursor.slot) {
+                cursor.asked.get_or_insert(cursor.next);
                 cursor.waits = !cursor.upstream.is_through();
                 if cursor.waits {
                     return Ok(Next::Later);
@@ -245,9 +257,10 @@ impl RunningTask {
                 slots.refresh(cursor.slot).map_err(|error| error.to_string())?;
             }
             if cursor.next >= slots.end(cursor.slot) {
-                cursor.upstream.begin_again();
+                let asked = cursor.asked;
+                cursor.begin_again();
                 cursor.stalled_since_ms = None;
-                return Ok(Next::End);
+                return Ok(Next::End { asked });
             }
             cursor.waits = false;
             match slots.fetch(cursor.slot, cursor.next) {
@@ -258,7 +271,7 @@ impl RunningTask {
                     if passed {
                         self.pass(runtime, input, fetch.next_offset);
                     } else if cursor.buffered.is_empty() {
-                        return Ok(Next::End);
+                        return Ok(Next::End { asked: None });
                     }
                 }
                 Ok(None) => {
@@ -392,6 +405,12 @@ impl RunningTask {
 }
 
 impl Cursor {
+    /// The next question is about what is on its way by then.
+    fn begin_again(&mut self) {
+        self.upstream.begin_again();
+        self.asked = None;
+    }
+
     /// There is more, as far as is known, and it has not come.
     fn stalled(&mut self, slots: &mut Slots, waiting: bool, now_ms: i64) -> Result<Next, String> {
         let since_ms = *self.stalled_since_ms.get_or_insert(now_ms);
@@ -400,7 +419,7 @@ impl Cursor {
             slots.refresh(self.slot).map_err(|error| error.to_string())?;
             if self.next >= slots.end(self.slot) {
                 self.stalled_since_ms = None;
-                return Ok(Next::End);
+                return Ok(Next::End { asked: None });
             }
         }
         if now_ms - since_ms >= STALLED_MS {

@@ -88,16 +88,19 @@ pub(super) enum OffsetStyle {
 }
 
 impl Pattern {
+    /// A letter without a meaning, or one too often in a row, is refused with its place.
     pub fn new(text: &str) -> Result<Pattern> {
         let refuse = |reason: String| Error::Pattern { pattern: text.to_string(), reason };
         let mut stack: Vec<Vec<Item>> = vec![Vec::new()];
         let mut rest = text;
         while let Some(character) = rest.chars().next() {
             let after = &rest[character.len_utf8()..];
+            // In characters from 1, as people count.
+            let at = text[..text.len() - rest.len()].chars().count() + 1;
             let items = stack.last_mut().expect("the stack is never empty");
             match character {
                 '\'' => {
-                    let (literal, after) = quoted(after).ok_or_else(|| refuse("a quote does not end".to_string()))?;
+                    let (literal, after) = quoted(after).ok_or_else(|| refuse(format!("the quote at position {at} does not end")))?;
                     push_literal(items, &literal);
                     rest = after;
                 }
@@ -107,16 +110,16 @@ impl Pattern {
                 }
                 ']' => {
                     let optional = stack.pop().filter(|_| !stack.is_empty());
-                    let optional = optional.ok_or_else(|| refuse("']' without '['".to_string()))?;
+                    let optional = optional.ok_or_else(|| refuse(format!("']' at position {at} without '['")))?;
                     stack.last_mut().expect("checked above").push(Item::Optional(optional));
                     rest = after;
                 }
                 'a'..='z' | 'A'..='Z' => {
                     let count = rest.chars().take_while(|next| *next == character).count();
-                    items.push(item(character, count).map_err(refuse)?);
+                    items.push(item(character, count, at).map_err(refuse)?);
                     rest = &rest[count..];
                 }
-                '{' | '}' | '#' => return Err(refuse(format!("'{character}' is reserved"))),
+                '{' | '}' | '#' => return Err(refuse(format!("'{character}' at position {at} is reserved"))),
                 _ => {
                     push_literal(items, character.encode_utf8(&mut [0; 4]));
                     rest = after;
@@ -225,8 +228,9 @@ fn push_literal(items: &mut Vec<Item>, text: &str) {
     }
 }
 
-fn item(letter: char, count: usize) -> Result<Item, String> {
-    let too_many = || format!("too many letters '{letter}'");
+/// What `count` letters in a row mean, the first of which is at `at`.
+fn item(letter: char, count: usize, at: usize) -> Result<Item, String> {
+    let too_many = || format!("too many letters '{letter}' at position {at}");
     let number = |field, min, max| Ok(Item::Number { field, min, max });
     // One letter takes what is there, two take two digits.
     let two = |field| match count {
@@ -264,7 +268,7 @@ fn item(letter: char, count: usize) -> Result<Item, String> {
         ('A', 1..=19) => number(Field::MilliOfDay, count, 19),
         ('N', 1..=19) => number(Field::NanoOfDay, count, 19),
         ('V', 2) => Ok(Item::ZoneId),
-        ('V', _) => Err("'V' is written twice".to_string()),
+        ('V', _) => Err(format!("'V' at position {at} is not written twice")),
         ('z', 1..=4) => Ok(Item::ZoneName),
         ('X', 1) => offset("Z", OffsetStyle::HoursMaybeMinutes),
         ('X', 2) => offset("Z", OffsetStyle::Compact),
@@ -281,6 +285,6 @@ fn item(letter: char, count: usize) -> Result<Item, String> {
         ('Z', 5) => offset("Z", OffsetStyle::ColonMaybeSeconds),
         ('O', 1) => offset("GMT", OffsetStyle::GmtShort),
         ('a' | 'n' | 'A' | 'N' | 'S' | 'u' | 'y' | 'D' | 'z' | 'X' | 'x' | 'Z' | 'O' | 'Q' | 'q', _) => Err(too_many()),
-        _ => Err(format!("letter '{letter}' is not supported")),
+        _ => Err(format!("letter '{letter}' at position {at} has no meaning")),
     }
 }

@@ -297,8 +297,19 @@ mod tests {
 
     #[test]
     fn refuses_with_a_reason() {
-        for pattern in ["yyyy-'MM", "yyyy]", "{yyyy}", "jjjj", "HHH", "YYYY", "V"] {
-            assert!(Pattern::new(pattern).is_err(), "{pattern}");
+        for (pattern, reason) in [
+            ("yyyy-'MM", "the quote at position 6 does not end"),
+            ("yyyy]", "']' at position 5 without '['"),
+            ("{yyyy}", "'{' at position 1 is reserved"),
+            ("dd 'été' jjjj", "letter 'j' at position 10 has no meaning"),
+            ("qqqq", "too many letters 'q' at position 1"),
+            ("yyyy-MM-ddTHH", "letter 'T' at position 11 has no meaning"),
+            ("[yyyy[-MMM]] HHH", "too many letters 'H' at position 14"),
+            ("YYYY", "letter 'Y' at position 1 has no meaning"),
+            ("HH V", "'V' at position 4 is not written twice"),
+        ] {
+            let error = Pattern::new(pattern).unwrap_err().to_string();
+            assert_eq!(error, format!("invalid date pattern '{pattern}': {reason}"));
         }
         for (pattern, text) in [
             ("yyyy-MM-dd", "2013-7-4"),

@@ -54,10 +54,6 @@ impl Lowering<'_> {
                 }
             }
         }
-        if groups.is_empty() {
-            return Err(Error::unsupported("an aggregate without GROUP BY cannot stream")
-                .hint("Add GROUP BY; a constant such as GROUP BY 'all' gives one group."));
-        }
         if groups.iter().any(|group| matches!(group, Expr::GroupingSet(_))) {
             return Err(Error::unsupported("GROUPING SETS cannot stream").hint("Start a query for each set."));
         }

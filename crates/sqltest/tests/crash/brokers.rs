@@ -63,23 +63,17 @@ fn brokers_die_and_come_back() -> Result<()> {
     seeded(3, |random, rounds| brokers_die(random, rounds, &cluster))
 }
 
-async fn brokers_die(mut random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
-    let server = Server::start(&[cluster.arguments(), vec!["--kafka-replicas".to_owned(), "3".to_owned()]].concat())?;
-    set_up(&server).await?;
-    let mut load = Load::default();
-    for round in 0..rounds {
-        let broker = (round % 3 + 1).to_string();
-        load.start(&server, &mut random);
-        tokio::time::sleep(Duration::from_millis(random.random_range(500..2_000))).await;
+async fn brokers_die(random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
+    let arguments = [cluster.arguments(), vec!["--kafka-replicas".to_owned(), "3".to_owned()]].concat();
+    under_load(&arguments, random, rounds, async |round| {
+        let broker = (round.number % 3 + 1).to_string();
+        round.a_moment().await;
         cluster.run(&["kill", &broker])?;
-        goes_on(&load).await.with_context(|| format!("without broker {broker}; {}", server.log_tail()))?;
+        round.goes_on(&format!("without broker {broker}")).await?;
         cluster.run(&["start-broker", &broker])?;
-        goes_on(&load).await.with_context(|| format!("with broker {broker} again; {}", server.log_tail()))?;
-        load.stop().await?;
-    }
-    eprintln!("{rounds} brokers killed, {} rows offered", load.offered());
-    all_run(&server).await?;
-    load.check(&server).await.context(server.log_tail())
+        round.goes_on(&format!("with broker {broker} again")).await
+    })
+    .await
 }
 
 /// The only broker is away for a while (`MILLPOND_OUTAGE_SECONDS`, 20): statements fail and say why, and everything goes on by itself.
@@ -89,27 +83,22 @@ fn the_only_broker_is_away() -> Result<()> {
     seeded(1, |random, rounds| broker_is_away(random, rounds, &cluster))
 }
 
-async fn broker_is_away(mut random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
+async fn broker_is_away(random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
     let seconds = std::env::var("MILLPOND_OUTAGE_SECONDS").ok().and_then(|value| value.parse().ok()).unwrap_or(20);
-    let server = Server::start(&cluster.arguments())?;
-    set_up(&server).await?;
-    let mut load = Load::default();
-    for _ in 0..rounds {
-        load.start(&server, &mut random);
-        tokio::time::sleep(Duration::from_millis(random.random_range(500..2_000))).await;
+    under_load(&cluster.arguments(), random, rounds, async |round| {
+        round.a_moment().await;
         cluster.run(&["kill"])?;
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         // What is committed can be read all the time.
-        let client = connect(&server.addresses().pg).await?;
+        let client = connect(&round.server.addresses().pg).await?;
         client.query("SELECT count(*) FROM counts", &[]).await.context("a pull query while the broker is away")?;
         let begun = Instant::now();
         cluster.run(&["start-broker", "1"])?;
-        goes_on(&load).await.with_context(|| format!("with the broker again; {}", server.log_tail()))?;
+        round.goes_on("with the broker again").await?;
         eprintln!("written to again {:?} after the broker's start", begun.elapsed());
-        load.stop().await?;
-    }
-    all_run(&server).await?;
-    load.check(&server).await.context(server.log_tail())
+        Ok(())
+    })
+    .await
 }
 
 /// The server stands still for longer than its transactions may take: what it had begun is gone, and it begins anew.
@@ -119,21 +108,15 @@ fn the_server_is_frozen() -> Result<()> {
     seeded(1, |random, rounds| server_is_frozen(random, rounds, &cluster))
 }
 
-async fn server_is_frozen(mut random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
-    let server = Server::start(&cluster.arguments())?;
-    set_up(&server).await?;
-    let mut load = Load::default();
-    for _ in 0..rounds {
-        load.start(&server, &mut random);
-        tokio::time::sleep(Duration::from_millis(random.random_range(500..2_000))).await;
-        server.signal("STOP")?;
+async fn server_is_frozen(random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
+    under_load(&cluster.arguments(), random, rounds, async |round| {
+        round.a_moment().await;
+        round.server.signal("STOP")?;
         tokio::time::sleep(Duration::from_secs(20)).await;
-        server.signal("CONT")?;
-        goes_on(&load).await.with_context(|| format!("after the freeze; {}", server.log_tail()))?;
-        load.stop().await?;
-    }
-    all_run(&server).await?;
-    load.check(&server).await.context(server.log_tail())
+        round.server.signal("CONT")?;
+        round.goes_on("after the freeze").await
+    })
+    .await
 }
 
 /// The network to the broker is slow, dead without a word, and gone.
@@ -143,28 +126,69 @@ fn the_network_is_cut() -> Result<()> {
     seeded(1, |random, rounds| network_is_cut(random, rounds, cluster))
 }
 
-async fn network_is_cut(mut random: StdRng, rounds: u64, cluster: Cluster) -> Result<()> {
+async fn network_is_cut(random: StdRng, rounds: u64, cluster: Cluster) -> Result<()> {
     let proxy = Proxy::start(cluster.bootstrap.clone()).await?;
     // Clients are to come through the proxy, whatever they were told first.
     cluster.run(&["stop"])?;
     start(&cluster.directory, &["--property", &format!("advertised.listeners=PLAINTEXT://{}", proxy.address)])?;
-    let server = Server::start(&["--kafka".to_owned(), proxy.address.clone()])?;
-    set_up(&server).await?;
-    let mut load = Load::default();
-    for _ in 0..rounds {
-        load.start(&server, &mut random);
+    under_load(&["--kafka".to_owned(), proxy.address.clone()], random, rounds, async |round| {
         let cuts = [(Network::Slow(Duration::from_millis(100)), 3), (Network::Down, 5), (Network::Silent, 20)];
         for (network, seconds) in cuts {
-            tokio::time::sleep(Duration::from_millis(random.random_range(500..2_000))).await;
+            round.a_moment().await;
             proxy.set(network);
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             proxy.set(Network::Up);
-            goes_on(&load).await.with_context(|| format!("after {network:?}; {}", server.log_tail()))?;
+            round.goes_on(&format!("after {network:?}")).await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+/// Clients write while `fault` breaks something and mends it, again and again; in the end all queries run, and nothing is lost.
+async fn under_load(
+    arguments: &[String],
+    mut random: StdRng,
+    rounds: u64,
+    mut fault: impl AsyncFnMut(&mut Round<'_>) -> Result<()>,
+) -> Result<()> {
+    let server = Server::start(arguments)?;
+    set_up(&server).await?;
+    let mut load = Load::default();
+    for number in 0..rounds {
+        load.start(&server, &mut random);
+        fault(&mut Round { number, server: &server, load: &load, random: &mut random }).await?;
         load.stop().await?;
     }
+    eprintln!("{rounds} rounds, {} rows offered", load.offered());
     all_run(&server).await?;
     load.check(&server).await.context(server.log_tail())
+}
+
+/// One time that something breaks.
+struct Round<'a> {
+    number: u64,
+    server: &'a Server,
+    load: &'a Load,
+    random: &'a mut StdRng,
+}
+
+impl Round<'_> {
+    /// Lets the clients write for a while: what they are at then is random.
+    async fn a_moment(&mut self) {
+        tokio::time::sleep(Duration::from_millis(self.random.random_range(500..2_000))).await;
+    }
+
+    /// Waits until more is acknowledged than at the beginning; `when` is for the error.
+    async fn goes_on(&self, when: &str) -> Result<()> {
+        let (begun, before) = (Instant::now(), self.load.acknowledged());
+        while self.load.acknowledged() < before + 3 {
+            let on_time = begun.elapsed() < GOES_ON_WITHIN;
+            ensure!(on_time, "{when} nothing was acknowledged within {GOES_ON_WITHIN:?}; {}", self.server.log_tail());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
 }
 
 /// Waits until every query that failed meanwhile has been started again.
@@ -180,14 +204,4 @@ async fn all_run(server: &Server) -> Result<()> {
         ensure!(begun.elapsed() < GOES_ON_WITHIN, "queries do not go on by themselves: {}", reasons.join("; "));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// Waits until more is acknowledged than at the beginning.
-async fn goes_on(load: &Load) -> Result<()> {
-    let (begun, before) = (Instant::now(), load.acknowledged());
-    while load.acknowledged() < before + 3 {
-        ensure!(begun.elapsed() < GOES_ON_WITHIN, "nothing was acknowledged within {GOES_ON_WITHIN:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }

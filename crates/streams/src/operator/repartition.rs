@@ -20,7 +20,7 @@ use millpond_log::{Control, Fetched, Payload};
 use super::outbox::Outbox;
 use super::source::{Arrival, Content, Records, Source};
 use super::{Context, Counters, Operator, nullable, partition, record_batch};
-use crate::time::{Channels, StreamTime};
+use crate::time::StreamTime;
 use crate::topology::RepartitionSpec;
 use crate::{Batch, Error, Result};
 
@@ -88,12 +88,11 @@ fn entry_rows(batch: &Batch) -> Result<RecordBatch> {
 pub struct RepartitionSource {
     schema: SchemaRef,
     table: bool,
-    channels: Channels,
 }
 
 impl RepartitionSource {
-    pub fn new(schema: &SchemaRef, upstream_partitions: u32, table: bool) -> RepartitionSource {
-        RepartitionSource { schema: nullable(schema), table, channels: Channels::new(upstream_partitions as usize) }
+    pub fn new(schema: &SchemaRef, table: bool) -> RepartitionSource {
+        RepartitionSource { schema: nullable(schema), table }
     }
 
     fn records(&self, fetched: &Fetched, rows: &RecordBatch) -> Result<Records> {
@@ -132,10 +131,6 @@ impl Source for RepartitionSource {
     fn process(&mut self, records: Records, context: &mut Context<'_>) -> Result<()> {
         context.forward(records.batch);
         Ok(())
-    }
-
-    fn channels(&mut self) -> &mut Channels {
-        &mut self.channels
     }
 }
 

@@ -1,11 +1,12 @@
 //! Where a task's rows come in: an entry of the log is decoded when it is fetched, and taken when its time has come.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
+use arrow::compute::{concat, take};
+use arrow::datatypes::Int64Type;
 use millpond_log::{Control, Fetched};
 use millpond_state::WriteSet;
 
 use super::{Context, Counters, Incident};
-use crate::time::Channels;
 use crate::{Batch, Error, Result};
 
 /// A node without inputs. Unlike [`super::Operator`]s it reads the log.
@@ -22,10 +23,10 @@ pub trait Source: Send {
         Ok(())
     }
 
-    fn channels(&mut self) -> &mut Channels;
-
-    /// The channels were restored.
-    fn restored(&mut self) {}
+    /// Up to here its channel had come at the last commit.
+    fn restore(&mut self, time_ms: Option<i64>) {
+        let _ = time_ms;
+    }
 }
 
 /// A decoded entry.
@@ -41,10 +42,20 @@ pub struct Arrival {
     pub fault: Option<Error>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Content {
     Records(Records),
     Control { channel: usize, control: Control },
+}
+
+impl Content {
+    /// Of each row; an announcement has none.
+    pub fn stream_times(&self) -> Int64Array {
+        match self {
+            Content::Records(records) => records.batch.stream_times.clone(),
+            Content::Control { .. } => Int64Array::from(Vec::<i64>::new()),
+        }
+    }
 }
 
 /// Rows with where they are in the log.
@@ -81,6 +92,14 @@ impl Records {
                 tombstones: keys.tombstones.slice(offset, length),
             }),
         }
+    }
+
+    /// The rows of `parts`, one part behind the other, in another order. Only of repartition topics, whose rows have no keys.
+    pub fn interleave(parts: &[Records], order: &UInt32Array) -> Result<Records> {
+        let batches: Vec<Batch> = parts.iter().map(|part| part.batch.clone()).collect();
+        let offsets: Vec<&dyn Array> = parts.iter().map(|part| &part.offsets as &dyn Array).collect();
+        let offsets = take(&concat(&offsets)?, order, None)?.as_primitive::<Int64Type>().clone();
+        Ok(Records { batch: Batch::concat(&batches)?.take(order)?, offsets, keys: None })
     }
 
     /// The stream time behind the last row.

@@ -10,12 +10,10 @@ use super::Context;
 use super::record::{Decodings, RecordDecoder};
 use super::source::{Arrival, Records, Source};
 use crate::Result;
-use crate::time::Channels;
 use crate::topology::SourceSpec;
 
 pub struct StreamSource {
     decoder: RecordDecoder,
-    channels: Channels,
     /// Of the rows decoded so far, which may be further than those taken.
     running_max_ms: i64,
 }
@@ -23,7 +21,7 @@ pub struct StreamSource {
 impl StreamSource {
     pub fn new(spec: &SourceSpec, node: &str, schema: &SchemaRef, partition: u32, decodings: &Decodings) -> Result<StreamSource> {
         let decoder = RecordDecoder::new(spec, node, schema, partition, false, decodings)?;
-        Ok(StreamSource { decoder, channels: Channels::new(1), running_max_ms: i64::MIN })
+        Ok(StreamSource { decoder, running_max_ms: i64::MIN })
     }
 }
 
@@ -33,19 +31,12 @@ impl Source for StreamSource {
     }
 
     fn process(&mut self, records: Records, context: &mut Context<'_>) -> Result<()> {
-        if let Some(stream_time_ms) = records.last_stream_time_ms() {
-            self.channels.observe(0, stream_time_ms);
-        }
         context.forward(records.batch);
         Ok(())
     }
 
-    fn channels(&mut self) -> &mut Channels {
-        &mut self.channels
-    }
-
-    fn restored(&mut self) {
-        self.running_max_ms = self.channels.get(0).and_then(|channel| channel.time_ms).unwrap_or(i64::MIN);
+    fn restore(&mut self, time_ms: Option<i64>) {
+        self.running_max_ms = time_ms.unwrap_or(i64::MIN);
     }
 }
 

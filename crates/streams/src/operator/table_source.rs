@@ -20,13 +20,11 @@ use super::record::{Decodings, RecordDecoder};
 use super::source::{Arrival, Keys, Records, Source};
 use super::table_key::TableCodec;
 use super::{Context, nullable, record_batch};
-use crate::time::Channels;
 use crate::topology::SourceSpec;
 use crate::{Batch, Result};
 
 pub struct TableSource {
     decoder: RecordDecoder,
-    channels: Channels,
     running_max_ms: i64,
     codec: TableCodec,
     rows: Overlay,
@@ -47,7 +45,6 @@ impl TableSource {
         let keys: Vec<FieldRef> = layout.columns[..layout.key_columns].to_vec();
         Ok(TableSource {
             decoder: RecordDecoder::new(spec, node, schema, partition, true, decodings)?,
-            channels: Channels::new(1),
             running_max_ms: i64::MIN,
             codec: TableCodec::of(keys, schema.fields().to_vec(), layout.windowed.is_some())?,
             rows,
@@ -93,8 +90,9 @@ impl Source for TableSource {
     }
 
     fn process(&mut self, records: Records, context: &mut Context<'_>) -> Result<()> {
-        let Some(stream_time_ms) = records.last_stream_time_ms() else { return Ok(()) };
-        self.channels.observe(0, stream_time_ms);
+        if records.num_rows() == 0 {
+            return Ok(());
+        }
         let Records { mut batch, keys, .. } = records;
         let mut keys = keys.expect("a table's decoder gives keys");
         let keyed = keyed(&keys.columns);
@@ -115,12 +113,8 @@ impl Source for TableSource {
         Ok(())
     }
 
-    fn channels(&mut self) -> &mut Channels {
-        &mut self.channels
-    }
-
-    fn restored(&mut self) {
-        self.running_max_ms = self.channels.get(0).and_then(|channel| channel.time_ms).unwrap_or(i64::MIN);
+    fn restore(&mut self, time_ms: Option<i64>) {
+        self.running_max_ms = time_ms.unwrap_or(i64::MIN);
     }
 }
 

@@ -63,9 +63,13 @@ impl Task {
             }
             steps.push(builder.step(index, node)?);
         }
-        let Builder { inputs, positions, .. } = builder;
+        let Builder { mut inputs, positions, .. } = builder;
         if inputs.is_empty() {
             return Err(Error::Topology(format!("task {id} reads nothing")));
+        }
+        // A row of a stream is to meet the table of its time. No other operator asks in which order channels are taken.
+        if inputs.iter().any(|input| input.table) && inputs.iter().any(|input| !input.table) {
+            inputs.iter_mut().for_each(Queue::merge_channels);
         }
         Ok(Task {
             id,
@@ -97,18 +101,23 @@ impl Builder<'_> {
         if !inputs.contains(&node.inputs.len()) {
             return Err(Error::Topology(format!("node {} has {} inputs", node.id, node.inputs.len())));
         }
+        let partition = self.partition;
+        let description = |topic: &Arc<str>, table, upstream_partitions, idle_timeout_ms| {
+            let (topic, id) = (topic.clone(), node.id.clone());
+            Description { topic, partition, node: index, id, table, upstream_partitions, idle_timeout_ms }
+        };
         Ok(match &node.operator {
             OperatorSpec::StreamSource(spec) => {
-                let source = StreamSource::new(spec, &node.id, &node.schema, self.partition, &self.stores.decodings)?;
-                self.source(index, node, Box::new(source), &spec.topic, false, spec.idle_timeout_ms)?
+                let source = StreamSource::new(spec, &node.id, &node.schema, partition, &self.stores.decodings)?;
+                self.source(description(&spec.topic, false, None, spec.idle_timeout_ms), Box::new(source))?
             }
             OperatorSpec::TableSource(spec) => {
                 let source = self.table_source(node, spec)?;
-                self.source(index, node, Box::new(source), &spec.topic, true, spec.idle_timeout_ms)?
+                self.source(description(&spec.topic, true, None, spec.idle_timeout_ms), Box::new(source))?
             }
             OperatorSpec::RepartitionSource { topic, upstream_partitions, table } => {
-                let source = RepartitionSource::new(&node.schema, *upstream_partitions, *table);
-                self.source(index, node, Box::new(source), topic, *table, None)?
+                let source = RepartitionSource::new(&node.schema, *table);
+                self.source(description(topic, *table, Some(*upstream_partitions), None), Box::new(source))?
             }
             operator => {
                 let operator = self.operator(node, operator)?;
@@ -163,22 +172,11 @@ impl Builder<'_> {
         TableSource::new(spec, &node.id, &node.schema, self.partition, &self.stores.decodings, rows)
     }
 
-    fn source(
-        &mut self,
-        index: usize,
-        node: &Node,
-        mut source: Box<dyn Source>,
-        topic: &Arc<str>,
-        table: bool,
-        idle_timeout_ms: Option<i64>,
-    ) -> Result<Step> {
-        let saved = self.positions.input(&node.id, topic)?;
-        source.channels().restore(&saved.channels);
-        source.restored();
-        let repartition = matches!(node.operator, OperatorSpec::RepartitionSource { .. });
-        let (topic, partition, id) = (topic.clone(), self.partition, node.id.clone());
-        let description = Description { topic, partition, node: index, id, table, repartition, idle_timeout_ms };
-        self.inputs.push(Queue::new(description, saved.next_offset));
+    fn source(&mut self, description: Description, mut source: Box<dyn Source>) -> Result<Step> {
+        let saved = self.positions.input(&description.id, &description.topic)?;
+        let queue = Queue::new(description, saved.as_ref());
+        source.restore(queue.channels.get(0).and_then(|channel| channel.time_ms));
+        self.inputs.push(queue);
         Ok(Step::Source(source))
     }
 

@@ -2,7 +2,8 @@
 //! store `query/sub-topology/positions`, written with every commit.
 //!
 //! ```text
-//!  input/<node>/<topic>  next offset (u64) │ for each channel: flags (1 time is known, 2 idle), time (i64)
+//!  input/<node>/<topic>  next offset (u64) │ for each channel: flags (1 time is known, 2 idle, 4 is taken further), time (i64),
+//!                        and if it is taken further than the input: its next offset (u64)
 //!  clock                 flags (1 told, 2 ended, 4 has a stream time, 8 all idle) │ told (i64) │ stream time (i64)
 //!  layout/<node>         what the node's store is encoded as, as text
 //! ```
@@ -11,7 +12,7 @@ use millpond_state::Writes;
 
 use super::input::Queue;
 use crate::operator::store::StoreHandle;
-use crate::time::{Channel, Channels, Clock, StreamTime};
+use crate::time::{Channel, Clock, StreamTime};
 use crate::{Error, Result};
 
 const CLOCK: &[u8] = b"clock";
@@ -22,11 +23,19 @@ pub(super) struct Positions {
     layouts: Vec<(Vec<u8>, String)>,
 }
 
-/// What was saved of an input.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What is saved of an input.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Saved {
+    /// The first offset whose row is not taken.
+    pub(super) next_offset: u64,
+    pub(super) channels: Vec<SavedChannel>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SavedChannel {
+    pub(super) channel: Channel,
+    /// Where the channel is taken further than the input: its first offset whose row is not taken.
     pub(super) next_offset: Option<u64>,
-    pub(super) channels: Vec<Channel>,
 }
 
 impl Positions {
@@ -34,10 +43,11 @@ impl Positions {
         Positions { store, layouts: Vec::new() }
     }
 
-    pub(super) fn input(&self, node: &str, topic: &str) -> Result<Saved> {
+    /// `None`: it was never read.
+    pub(super) fn input(&self, node: &str, topic: &str) -> Result<Option<Saved>> {
         match self.get(&input_key(node, topic))? {
-            Some(bytes) => decode_input(&bytes).ok_or_else(corrupt),
-            None => Ok(Saved::default()),
+            Some(bytes) => decode_input(&bytes).ok_or_else(corrupt).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -67,9 +77,9 @@ impl Positions {
         Writes::new(self.store.id, self.store.partition)
     }
 
-    pub(super) fn write_input(&mut self, node: &str, queue: &Queue, channels: &Channels, writes: &mut Writes) {
-        if let Some(position) = queue.position() {
-            writes.put(&input_key(node, &queue.topic), &encode_input(position, channels));
+    pub(super) fn write_input(&mut self, node: &str, queue: &Queue, writes: &mut Writes) {
+        if let Some(saved) = queue.saved() {
+            writes.put(&input_key(node, &queue.topic), &encode_input(&saved));
         }
     }
 
@@ -90,11 +100,12 @@ fn input_key(node: &str, topic: &str) -> Vec<u8> {
     format!("input/{node}/{topic}").into_bytes()
 }
 
-fn encode_input(next_offset: u64, channels: &Channels) -> Vec<u8> {
-    let mut bytes = next_offset.to_be_bytes().to_vec();
-    for channel in channels.iter() {
-        bytes.push(u8::from(channel.time_ms.is_some()) | u8::from(channel.idle) << 1);
+fn encode_input(saved: &Saved) -> Vec<u8> {
+    let mut bytes = saved.next_offset.to_be_bytes().to_vec();
+    for SavedChannel { channel, next_offset } in &saved.channels {
+        bytes.push(u8::from(channel.time_ms.is_some()) | u8::from(channel.idle) << 1 | u8::from(next_offset.is_some()) << 2);
         bytes.extend(channel.time_ms.unwrap_or(0).to_be_bytes());
+        bytes.extend(next_offset.iter().flat_map(|next_offset| next_offset.to_be_bytes()));
     }
     bytes
 }
@@ -103,12 +114,19 @@ fn decode_input(bytes: &[u8]) -> Option<Saved> {
     let (next_offset, mut rest) = bytes.split_first_chunk::<8>()?;
     let mut channels = Vec::new();
     while !rest.is_empty() {
-        let (flags, behind) = rest.split_first()?;
+        let (flags, behind) = rest.split_first().filter(|(flags, _)| **flags < 8)?;
         let (time_ms, behind) = behind.split_first_chunk::<8>()?;
-        channels.push(Channel { time_ms: (flags & 1 != 0).then(|| i64::from_be_bytes(*time_ms)), idle: flags & 2 != 0 });
+        let channel = Channel { time_ms: (flags & 1 != 0).then(|| i64::from_be_bytes(*time_ms)), idle: flags & 2 != 0 };
+        let (next_offset, behind) = if flags & 4 != 0 {
+            let (next_offset, behind) = behind.split_first_chunk::<8>()?;
+            (Some(u64::from_be_bytes(*next_offset)), behind)
+        } else {
+            (None, behind)
+        };
+        channels.push(SavedChannel { channel, next_offset });
         rest = behind;
     }
-    Some(Saved { next_offset: Some(u64::from_be_bytes(*next_offset)), channels })
+    Some(Saved { next_offset: u64::from_be_bytes(*next_offset), channels })
 }
 
 fn encode_clock(clock: Clock, stream_time: StreamTime) -> Vec<u8> {
@@ -163,12 +181,14 @@ mod tests {
 
     #[test]
     fn positions_come_back() {
-        let mut channels = Channels::new(3);
-        channels.observe(0, -5);
-        channels.set_idle(0, true);
-        channels.observe(2, 7);
-        let saved = decode_input(&encode_input(42, &channels)).unwrap();
-        assert_eq!(saved, Saved { next_offset: Some(42), channels: channels.iter().collect() });
+        let channel = |time_ms, idle, next_offset| SavedChannel { channel: Channel { time_ms, idle }, next_offset };
+        let channels = vec![channel(Some(-5), true, None), channel(None, false, Some(50)), channel(Some(7), false, Some(43))];
+        let saved = Saved { next_offset: 42, channels };
+        let bytes = encode_input(&saved);
+        let cut: Vec<usize> = (0..bytes.len()).filter(|length| decode_input(&bytes[..*length]).is_some()).collect();
+        assert_eq!(cut, [8, 17, 34], "only between channels");
+        assert_eq!(decode_input(&[&bytes[..], &[8; 9]].concat()), None, "a flag that there is not");
+        assert_eq!(decode_input(&bytes), Some(saved));
         for stream_time in [StreamTime::Unknown, StreamTime::At(-3), StreamTime::End(None), StreamTime::End(Some(9))] {
             for clock in [Clock { told_ms: None, ended: false }, Clock { told_ms: Some(8), ended: true }] {
                 assert_eq!(decode_clock(&encode_clock(clock, stream_time)), Some((clock, stream_time)));

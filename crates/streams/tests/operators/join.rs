@@ -58,3 +58,15 @@ fn each_row_meets_the_table_as_it_was_at_its_time_however_entries_are_cut() {
         }
     }
 }
+
+#[test]
+fn a_row_out_of_order_meets_the_table_as_the_rows_before_it_do() {
+    let mut driver = join();
+    driver.write_rows("rows", 0, "k:Int64 v:Utf8 $timestamp:Int64\n 1 a 10").unwrap();
+    driver.run().unwrap();
+    driver.write_rows("rows", 0, "k:Int64 v:Utf8 $timestamp:Int64\n 1 b 7").unwrap();
+    driver.write_rows("names", 0, "id:Int64 name:Utf8 $timestamp:Int64\n 1 x 8").unwrap();
+    driver.restart().unwrap();
+    driver.run().unwrap();
+    assert_eq!(driver.read_text("out").unwrap(), lines("k v id name $timestamp\n 1 a - - 10\n 1 b 1 x 7"));
+}

@@ -5,6 +5,7 @@ mod formats;
 mod join;
 mod project;
 mod repartition;
+mod repartitioned_join;
 mod splits;
 mod stream_source;
 mod table;
