@@ -26,6 +26,9 @@ const SEEN_WITHIN: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 100;
 /// What is only told for information is not waited for longer.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Nor is it told for so long after a broker could not be reached: librdkafka 2.12 may abort the process when a group's coordinator moves while it
+/// is asked (an assertion in `rd_kafka_enq_once_del_source_return`).
+const PROGRESS_REST: Duration = Duration::from_secs(60);
 /// How often it is looked whether a topic has come or gone.
 const LOOK: Duration = Duration::from_millis(20);
 /// Entries of topics of columns are records: large ones.
@@ -311,8 +314,13 @@ impl Cluster {
 
     /// Says in a consumer group's offsets where a query's inputs are read next.
     pub fn publish_progress(&self, query: &str, positions: &[(TopicPartition, u64)]) -> Result<()> {
+        let last_error = *self.admin.inner().context().last_error.lock();
+        if last_error.is_some_and(|when| when.elapsed() < PROGRESS_REST) {
+            return Err(Error::Storage("a broker could not be reached a moment ago".to_owned()));
+        }
         let group = format!("millpond-{}-{query}", self.options.service_id);
         groups::set_offsets(self.admin.inner(), &group, positions, self.timeout().min(PROGRESS_TIMEOUT))
+            .inspect_err(|_| *self.admin.inner().context().last_error.lock() = Some(Instant::now()))
     }
 
     /// Records before `before` go.

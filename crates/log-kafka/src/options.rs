@@ -100,6 +100,10 @@ impl Options {
     /// Sees what no transaction has committed yet, too.
     pub(crate) fn uncommitted_consumer(&self) -> ClientConfig {
         let mut config = self.base();
+        if self.properties.iter().all(|(name, _)| name != "socket.timeout.ms") {
+            // A broker that does not answer for so long, where it is to answer after 100 ms, never will on that connection.
+            config.set("socket.timeout.ms", "15000");
+        }
         config
             .set("group.id", format!("millpond-{}", self.service_id))
             .set("isolation.level", "read_uncommitted")
