@@ -15,6 +15,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::columns::{offset_of, record_at};
 use crate::context::Context;
+use crate::coordinators::Coordinators;
 use crate::error::{code_of, told};
 use crate::groups;
 use crate::notifier::Notifier;
@@ -26,8 +27,7 @@ const SEEN_WITHIN: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 100;
 /// What is only told for information is not waited for longer.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// Nor is it told for so long after a broker could not be reached: librdkafka 2.12 may abort the process when a group's coordinator moves while it
-/// is asked (an assertion in `rd_kafka_enq_once_del_source_return`).
+/// Nor is it told for so long after nobody has answered.
 const PROGRESS_REST: Duration = Duration::from_secs(60);
 /// How often it is looked whether a topic has come or gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -37,6 +37,9 @@ const COLUMNS_MESSAGE_BYTES: &str = "67108864";
 pub(crate) struct Cluster {
     options: Options,
     admin: AdminClient<Context>,
+    coordinators: Coordinators,
+    /// When telling progress last failed.
+    unanswered: Mutex<Option<Instant>>,
     /// Reads nothing: for metadata and offsets. A consumer, because asking must not make topics.
     consumer: BaseConsumer<Context>,
     /// The same, and its ends are those of what is not committed, too.
@@ -62,6 +65,8 @@ impl Cluster {
         let admin = client(&options.admin())?;
         let (consumer, uncommitted) = (client(&options.consumer())?, client(&options.uncommitted_consumer())?);
         let cluster = Cluster {
+            coordinators: Coordinators::new(options.clone()),
+            unanswered: Mutex::default(),
             options,
             admin,
             consumer,
@@ -314,13 +319,12 @@ impl Cluster {
 
     /// Says in a consumer group's offsets where a query's inputs are read next.
     pub fn publish_progress(&self, query: &str, positions: &[(TopicPartition, u64)]) -> Result<()> {
-        let last_error = *self.admin.inner().context().last_error.lock();
-        if last_error.is_some_and(|when| when.elapsed() < PROGRESS_REST) {
-            return Err(Error::Storage("a broker could not be reached a moment ago".to_owned()));
+        if self.unanswered.lock().is_some_and(|when| when.elapsed() < PROGRESS_REST) {
+            return Err(Error::Storage("Kafka has not answered a moment ago".to_owned()));
         }
         let group = format!("millpond-{}-{query}", self.options.service_id);
-        groups::set_offsets(self.admin.inner(), &group, positions, self.timeout().min(PROGRESS_TIMEOUT))
-            .inspect_err(|_| *self.admin.inner().context().last_error.lock() = Some(Instant::now()))
+        groups::set_offsets(&self.coordinators, &group, positions, self.timeout().min(PROGRESS_TIMEOUT))
+            .inspect_err(|_| *self.unanswered.lock() = Some(Instant::now()))
     }
 
     /// Records before `before` go.

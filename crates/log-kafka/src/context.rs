@@ -1,7 +1,5 @@
 //! What librdkafka has to say goes to the log of the process.
 
-use std::time::Instant;
-
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -18,8 +16,6 @@ pub(crate) struct Context {
     pub deliveries: Mutex<Deliveries>,
     /// What the client as a whole first complained of: what follows is mostly that no broker is left.
     pub first_error: Mutex<Option<String>>,
-    /// When the client last complained.
-    pub last_error: Mutex<Option<Instant>>,
 }
 
 /// Since the transaction began.
@@ -49,7 +45,6 @@ impl ClientContext for Context {
             _ => tracing::warn!(target: "kafka", %error, "{reason}"),
         }
         self.first_error.lock().get_or_insert_with(|| reason.to_owned());
-        *self.last_error.lock() = Some(Instant::now());
     }
 }
 

@@ -17,6 +17,7 @@
 mod cluster;
 mod columns;
 mod context;
+mod coordinators;
 mod error;
 mod groups;
 mod log;

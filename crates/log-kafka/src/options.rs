@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use millpond_log::{Error, Result};
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 #[derive(Clone)]
 pub struct Options {
@@ -87,6 +88,13 @@ impl Options {
     }
 
     pub(crate) fn admin(&self) -> ClientConfig {
+        let mut config = self.base();
+        // rdkafka hands on nothing of what an admin client logs, and keeps it.
+        config.set_log_level(RDKafkaLogLevel::Emerg);
+        config
+    }
+
+    pub(crate) fn coordinators(&self) -> ClientConfig {
         self.base()
     }
 

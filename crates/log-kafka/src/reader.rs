@@ -18,6 +18,8 @@ use crate::records::Entries;
 
 /// A partition that was just assigned cannot be sought in yet.
 const SEEK_PAUSE: Duration = Duration::from_millis(5);
+/// A broker says within that who leads a topic's partitions, or librdkafka finds out by itself.
+const LEADERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) struct Reader {
     // Before the consumer, whose queues they are.
@@ -119,6 +121,7 @@ impl Reader {
                 assigned.next = start;
             }
             None => {
+                self.ask_for_leaders(&partition.topic);
                 let queue = PartitionQueue::open(&self.consumer, partition, self.cluster.notifier())
                     .ok_or_else(|| Error::Storage(format!("Kafka: no queue for {partition}")))?;
                 queue.clear();
@@ -127,6 +130,16 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Librdkafka looks once a second only who leads the partitions of a topic that is new to a consumer.
+    fn ask_for_leaders(&self, topic: &str) {
+        if self.partitions.keys().any(|known| *known.topic == *topic) {
+            return;
+        }
+        if let Err(error) = self.consumer.fetch_metadata(Some(topic), LEADERS_TIMEOUT) {
+            tracing::debug!(target: "kafka", topic, %error, "who leads is not known yet");
+        }
     }
 
     /// Stops reading what was not asked for since `moment`, or belongs to `topic`.

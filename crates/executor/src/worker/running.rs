@@ -221,12 +221,13 @@ impl RunningTask {
                     }
                     Next::End { asked } if self.task.waiting() => {
                         let dirty = self.task.dirty();
-                        match asked.filter(|asked| *asked < self.cursors[input].next) {
-                            // More has come meanwhile, which may be later than what is on its way by now.
+                        // More has come meanwhile, which may be later than what is on its way by now: that is the next question.
+                        let before_more = asked.filter(|asked| *asked < self.cursors[input].next);
+                        match before_more {
                             Some(asked) => guarded(|| self.task.release(input, asked, now_ms))?,
                             None => guarded(|| self.task.set_end(input, now_ms))?,
                         }
-                        progressed |= !self.task.waiting() || self.task.dirty() != dirty;
+                        progressed |= before_more.is_some() || !self.task.waiting() || self.task.dirty() != dirty;
                     }
                     Next::End { .. } | Next::Later => {}
                 }
