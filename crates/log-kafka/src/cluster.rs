@@ -27,7 +27,7 @@ const SEEN_WITHIN: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 100;
 /// What is only told for information is not waited for longer.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// Nor is it told for so long after nobody has answered.
+/// Nor is it told for so long after that has failed.
 const PROGRESS_REST: Duration = Duration::from_secs(60);
 /// How often it is looked whether a topic has come or gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -39,7 +39,7 @@ pub(crate) struct Cluster {
     admin: AdminClient<Context>,
     coordinators: Coordinators,
     /// When telling progress last failed.
-    unanswered: Mutex<Option<Instant>>,
+    progress_failed: Mutex<Option<Instant>>,
     /// Reads nothing: for metadata and offsets. A consumer, because asking must not make topics.
     consumer: BaseConsumer<Context>,
     /// The same, and its ends are those of what is not committed, too.
@@ -66,7 +66,7 @@ impl Cluster {
         let (consumer, uncommitted) = (client(&options.consumer())?, client(&options.uncommitted_consumer())?);
         let cluster = Cluster {
             coordinators: Coordinators::new(options.clone()),
-            unanswered: Mutex::default(),
+            progress_failed: Mutex::default(),
             options,
             admin,
             consumer,
@@ -319,12 +319,12 @@ impl Cluster {
 
     /// Says in a consumer group's offsets where a query's inputs are read next.
     pub fn publish_progress(&self, query: &str, positions: &[(TopicPartition, u64)]) -> Result<()> {
-        if self.unanswered.lock().is_some_and(|when| when.elapsed() < PROGRESS_REST) {
-            return Err(Error::Storage("Kafka has not answered a moment ago".to_owned()));
+        if self.progress_failed.lock().is_some_and(|when| when.elapsed() < PROGRESS_REST) {
+            return Err(Error::Storage("telling progress has failed a moment ago".to_owned()));
         }
         let group = format!("millpond-{}-{query}", self.options.service_id);
         groups::set_offsets(&self.coordinators, &group, positions, self.timeout().min(PROGRESS_TIMEOUT))
-            .inspect_err(|_| *self.unanswered.lock() = Some(Instant::now()))
+            .inspect_err(|_| *self.progress_failed.lock() = Some(Instant::now()))
     }
 
     /// Records before `before` go.

@@ -4,6 +4,7 @@
 //!   append ──► a producer of the pool: begin ─► send ─► drain ─► commit      transactional.id = service id + number
 //!   fetch  ──► a reader: consumer ─► queue of the partition ─► a batch of messages ─► Arrow columns
 //!   topics ──► admin client; offsets, metadata ──► a consumer that reads nothing
+//!   progress ──► groups ──► coordinators: a client of its own, thrown away where it is not answered
 //! ```
 //!
 //! **What is read** is committed (`isolation.level=read_committed`): a partition's end is its last stable offset. The ends of transactions and
