@@ -1,29 +1,44 @@
 //! Row counts of tasks, kept with their state so that they survive a restart: a row that is counted is committed, and the other way round.
 //!
 //! ```text
-//!  <sub-topology (u32)>  the counts of a task, in its partition
-//!  reset                 number (u64) of the reset behind which the query's state was made, in partition 0
+//!  <query>/<sub-topology>/$counters  counts  those of a task, in its partition
+//!  <query>/$counters                 reset   number (u64) of the reset behind which the query's state was made, in partition 0
 //! ```
+
+use std::collections::BTreeMap;
 
 use millpond_state::{Backend, Reader, Result, StoreConfig, StoreId, Writes};
 use millpond_streams::operator::Counters;
+use millpond_streams::{SubTopology, Topology};
 
+const COUNTS: &[u8] = b"counts";
 const RESET: &[u8] = b"reset";
 
-/// Opens the store of a query's counters.
-pub(crate) fn open(backend: &dyn Backend, query: &str, partitions: u32) -> Result<StoreId> {
-    backend.open_store(&format!("{query}/$counters"), StoreConfig::keep(partitions))
+/// The store of the counters of a sub-topology's tasks.
+pub(crate) fn store(query: &str, sub_topology: u32) -> String {
+    format!("{query}/{sub_topology}/$counters")
 }
 
-pub(crate) fn read(reader: &(impl Reader + ?Sized), store: StoreId, sub_topology: u32, partition: u32) -> Result<Counters> {
-    let found = reader.get_many(store, partition, &[&sub_topology.to_be_bytes()])?;
+/// Opens the stores of a query's counters, by sub-topology.
+pub(crate) fn open(backend: &dyn Backend, topology: &Topology) -> Result<BTreeMap<u32, StoreId>> {
+    let open = |sub: &SubTopology| Ok((sub.id, backend.open_store(&store(&topology.query, sub.id), StoreConfig::keep(sub.partitions))?));
+    topology.sub_topologies.iter().map(open).collect()
+}
+
+pub(crate) fn read(reader: &(impl Reader + ?Sized), store: StoreId, partition: u32) -> Result<Counters> {
+    let found = reader.get_many(store, partition, &[COUNTS])?;
     Ok(found.into_iter().flatten().next().and_then(|bytes| decode(&bytes)).unwrap_or_default())
 }
 
-pub(crate) fn write(store: StoreId, sub_topology: u32, partition: u32, counters: &Counters) -> Writes {
+pub(crate) fn write(store: StoreId, partition: u32, counters: &Counters) -> Writes {
     let mut writes = Writes::new(store, partition);
-    writes.put(&sub_topology.to_be_bytes(), &encode(counters));
+    writes.put(COUNTS, &encode(counters));
     writes
+}
+
+/// Opens the store that says which reset a query's state was made behind.
+pub(crate) fn open_reset(backend: &dyn Backend, query: &str) -> Result<StoreId> {
+    backend.open_store(&format!("{query}/$counters"), StoreConfig::keep(1))
 }
 
 /// `None`: the query was not reset since it was made.

@@ -1,11 +1,13 @@
 //! The engine as sessions see it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use millpond_catalog::{Command, Snapshot};
+use millpond_catalog::{Command, Snapshot, Source};
 use millpond_log::Log;
+use millpond_membership::Coordinator;
 use millpond_sql::ast::ResetQuery;
 use millpond_state::Backend;
 use millpond_streams::Topology;
@@ -15,13 +17,16 @@ use crate::append::{self, SourceWrite};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::CommandLog;
 use crate::config::Config;
+use crate::flush::Waiting;
+use crate::holdings::Holdings;
 use crate::mailbox::Request;
+use crate::members::Place;
 use crate::processing_log::LogLine;
 use crate::push::{Ending, Push};
 use crate::runtime::Runtime;
 use crate::status::QueryStatus;
 use crate::worker::Worker;
-use crate::{Error, Result, flush, housekeeping, launch, reset, statements, status, topics};
+use crate::{Error, Result, flush, housekeeping, launch, members, reset, statements, status, topics};
 
 /// Where everything is kept. In embedded mode both are the same database.
 #[derive(Clone)]
@@ -45,12 +50,23 @@ pub struct Engine {
 #[derive(Debug)]
 struct Inner {
     runtime: Arc<Runtime>,
-    commands: CommandLog,
     catalog: RwLock<Arc<Snapshot>>,
-    /// One statement after the other changes the catalog.
-    statement: Mutex<()>,
+    /// One command after the other changes the catalog.
+    commands: Mutex<Commands>,
+    /// `None`: the process is alone.
+    coordinator: OnceLock<Arc<Coordinator>>,
     pushes: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Commands on their way into the catalog and to the queries.
+#[derive(Debug)]
+struct Commands {
+    log: CommandLog,
+    /// Of other processes, or of this one without being sure of it; oldest first. What cannot be obeyed yet holds up those behind it.
+    pending: VecDeque<Command>,
+    /// The catalog before the first of them, where that is in the catalog already.
+    applied: Option<Arc<Snapshot>>,
 }
 
 impl Engine {
@@ -60,26 +76,42 @@ impl Engine {
     }
 
     pub fn open_with_clock(config: Config, storage: Storage, clock: Arc<dyn Clock>) -> Result<Engine> {
-        let commands = CommandLog::open(Arc::clone(&storage.log), &config.service_id)?;
-        let history = commands.read()?;
+        let mut log = CommandLog::open(Arc::clone(&storage.log), &config.service_id)?;
+        let history = log.read()?;
         let catalog = replay(&history);
-        let runtime = Arc::new(Runtime::new(config, storage, clock));
+        let holdings = if config.member.is_none() { Holdings::everything() } else { Holdings::nothing() };
+        let runtime = Arc::new(Runtime::new(config, storage, clock, holdings));
         runtime.watch(&*runtime.storage.log);
         let inner = Arc::new(Inner {
             runtime: Arc::clone(&runtime),
-            commands,
             catalog: RwLock::new(Arc::new(catalog)),
-            statement: Mutex::new(()),
+            commands: Mutex::new(Commands { log, pending: VecDeque::new(), applied: None }),
+            coordinator: OnceLock::new(),
             pushes: AtomicU64::new(0),
             threads: Mutex::default(),
         });
         let engine = Engine { inner };
-        if let Some(last) = history.last() {
+        if let Some((_, last)) = history.last().filter(|_| members::is_alone(&runtime)) {
             statements::finish(&runtime, &engine.catalog(), last)?;
         }
         engine.spawn()?;
         statements::start_all(&runtime, &engine.catalog());
+        engine.join()?;
         Ok(engine)
+    }
+
+    /// Becomes one of the service's processes, where there may be several.
+    fn join(&self) -> Result<()> {
+        let runtime = &self.inner.runtime;
+        let Some(coordinator) = members::join(runtime)? else { return Ok(()) };
+        self.inner.coordinator.set(coordinator).expect("an engine is opened once");
+        let written = Arc::clone(&runtime.members);
+        runtime.storage.log.subscribe(Box::new(move || written.raise()));
+        let (inner, runtime) = (Arc::downgrade(&self.inner), Arc::clone(runtime));
+        let thread = std::thread::Builder::new().name("commands".to_owned());
+        let thread = thread.spawn(move || members::follow(&runtime, || inner.upgrade().map(|inner| inner.follow())))?;
+        self.inner.threads.lock().push(thread);
+        Ok(())
     }
 
     fn spawn(&self) -> Result<()> {
@@ -95,7 +127,7 @@ impl Engine {
 
     /// The catalog as it is now.
     pub fn catalog(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.inner.catalog.read())
+        self.inner.catalog()
     }
 
     pub fn storage(&self) -> &Storage {
@@ -109,41 +141,31 @@ impl Engine {
     /// Appends a command to the command log, applies it, and carries it out: topics are made, queries started or stopped. `topology` is
     /// what CREATE … AS and INSERT … SELECT were planned to; without one they are planned here.
     pub fn execute(&self, command: Command, topology: Option<Topology>) -> Result<()> {
-        let _statement = self.inner.statement.lock();
-        self.change(command, topology)
+        self.inner.change(&mut self.inner.commands.lock(), command, topology)
     }
 
     /// Has a query forget its state, its counters and where it was, and start again from where the statement says.
     pub fn reset(&self, statement: &ResetQuery) -> Result<()> {
         let runtime = &self.inner.runtime;
-        let _statement = self.inner.statement.lock();
-        let reset = reset::command(runtime, &self.catalog(), statement).and_then(|command| self.change(command, None));
+        let mut commands = self.inner.commands.lock();
+        members::check_alone(runtime, &statement.query)?;
+        let command = reset::command(runtime, &self.catalog(), statement);
+        let reset = command.and_then(|command| self.inner.change(&mut commands, command, None));
         if reset.is_err() {
             reset::release(runtime, &self.catalog(), &statement.query);
         }
         reset
     }
 
-    fn change(&self, command: Command, topology: Option<Topology>) -> Result<()> {
-        let runtime = &self.inner.runtime;
-        if runtime.is_stopping() {
-            return Err(Error::ShuttingDown);
-        }
-        let before = self.catalog();
-        let (command, topology) = statements::fit_to_topic(&*runtime.storage.log, command, topology)?;
-        let after = Arc::new(before.apply(&command)?);
-        statements::check(&before, &command)?;
-        let topology = statements::topology(&command, topology, &after)?;
-        statements::prepare(runtime, &command, topology.as_ref())?;
-        self.inner.commands.append(&command, runtime.now_ms())?;
-        *self.inner.catalog.write() = Arc::clone(&after);
-        statements::carry_out(runtime, &before, &after, &command, topology)
-    }
-
     /// Waits until everything written before is committed in every table. Paused queries are left out. So are failed ones
     /// and what reads their outputs, and the error at the end names them.
     pub fn flush(&self) -> Result<()> {
-        flush::flush(&self.inner.runtime)
+        self.flush_for(&Waiting { goes_on: &|| true, failed_elsewhere: &Vec::new })
+    }
+
+    /// The same where the one who waits may give up, and other processes may have failed queries.
+    pub fn flush_for(&self, waiting: &Waiting<'_>) -> Result<()> {
+        flush::flush(&self.inner.runtime, waiting)
     }
 
     /// Appends to several sources at once: all rows or none.
@@ -167,6 +189,22 @@ impl Engine {
         let push = Push { query: runtime.add(query), queue, runtime: Arc::clone(runtime) };
         runtime.start(&push.query);
         Ok(push)
+    }
+
+    /// Where the rows of a table are, by partition.
+    pub fn places(&self, table: &Source) -> Vec<Place> {
+        members::places(&self.inner.runtime, self.inner.coordinator.get(), &self.catalog(), table)
+    }
+
+    /// Another number after each change of [`Engine::places`].
+    pub fn places_version(&self) -> u64 {
+        let epoch = self.inner.coordinator.get().map_or(0, |coordinator| coordinator.assignment().epoch);
+        self.inner.runtime.holdings.version().wrapping_add(epoch)
+    }
+
+    /// This process among those of its service; `None`: it is alone.
+    pub fn coordinator(&self) -> Option<&Arc<Coordinator>> {
+        self.inner.coordinator.get()
     }
 
     /// All persistent queries by id, and of the internal ones those that have failed.
@@ -198,19 +236,140 @@ impl Engine {
 }
 
 impl Inner {
+    fn change(&self, commands: &mut Commands, command: Command, topology: Option<Topology>) -> Result<()> {
+        let runtime = &self.runtime;
+        if runtime.is_stopping() {
+            return Err(Error::ShuttingDown);
+        }
+        // Before others' commands: what belongs to a query that is in none of them was left behind.
+        let stores = statements::stores_before(runtime, &command)?;
+        // What other processes have appended comes first.
+        commands.pending.extend(commands.log.read()?.into_iter().map(|(_, command)| command));
+        self.obey_pending(commands)?;
+        let before = self.catalog();
+        let (command, topology) = statements::fit_to_topic(&*runtime.storage.log, command, topology)?;
+        let after = before.apply(&command)?;
+        statements::check(&before, &command)?;
+        let topology = statements::topology(&command, topology, &after)?;
+        statements::clean_up_left_behind(runtime, &before, &command, &stores)?;
+        statements::prepare(runtime, &command, topology.as_ref())?;
+        let own = commands.log.append(&command, runtime.now_ms())?;
+        let mut read = commands.log.read()?;
+        let behind = read.split_off(read.iter().position(|(offset, _)| *offset >= own).unwrap_or(read.len()));
+        commands.pending.extend(read.into_iter().map(|(_, command)| command));
+        let obeyed = self.obey_pending(commands);
+        let mut behind = behind.into_iter().map(|(_, command)| command);
+        let carried_out = match (obeyed, behind.next()) {
+            // Planned over a catalog that another command may have changed since.
+            (Ok(()), Some(own)) => self.carry_out(&own, topology.filter(|_| Arc::ptr_eq(&before, &self.catalog()))),
+            (Err(error), own) => {
+                commands.pending.extend(own);
+                Err(error)
+            }
+            (Ok(()), None) => Err(Error::Commands(format!("offset {own} cannot be read yet"))),
+        };
+        commands.pending.extend(behind);
+        carried_out
+    }
+
+    /// A command of this process.
+    fn carry_out(&self, command: &Command, topology: Option<Topology>) -> Result<()> {
+        let (before, after) = self.apply(command)?;
+        let topology = statements::topology(command, topology, &after)?;
+        let carried_out = statements::carry_out(&self.runtime, &before, &after, command, topology);
+        self.replan();
+        carried_out
+    }
+
+    /// Obeys all commands that were read. Fails where one cannot be obeyed yet.
+    fn obey_pending(&self, commands: &mut Commands) -> Result<()> {
+        while let Some(command) = commands.pending.front() {
+            let before = match commands.applied.take() {
+                Some(before) => before,
+                None => match self.apply(command) {
+                    Ok((before, _)) => before,
+                    Err(error) => {
+                        tracing::info!(%error, ?command, "a command of another process does not fit the catalog");
+                        commands.pending.pop_front();
+                        continue;
+                    }
+                },
+            };
+            match self.obey(&before, command) {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => {
+                    commands.applied = Some(before);
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(%error, ?command, "a command of another process has no effect here"),
+            }
+            commands.pending.pop_front();
+            self.replan();
+        }
+        Ok(())
+    }
+
+    fn obey(&self, before: &Snapshot, command: &Command) -> Result<()> {
+        self.runtime.storage.state.catch_up()?;
+        statements::obey(&self.runtime, before, &self.catalog(), command)
+    }
+
+    /// The catalog before and after the command. One that does not fit the catalog any more is void, for all processes.
+    fn apply(&self, command: &Command) -> Result<(Arc<Snapshot>, Arc<Snapshot>)> {
+        let before = self.catalog();
+        let after = Arc::new(before.apply(command)?);
+        statements::check(&before, command)?;
+        *self.catalog.write() = Arc::clone(&after);
+        Ok((before, after))
+    }
+
+    /// Obeys what other processes have appended, and then has that run which was given to this one.
+    fn follow(&self) {
+        if let Err(error) = self.obey_new() {
+            tracing::warn!(%error, "the commands of other processes cannot be obeyed yet");
+        } else if let Err(error) = self.runtime.adopt() {
+            tracing::warn!(%error, "the state of what was assigned cannot be brought in yet");
+        }
+    }
+
+    fn obey_new(&self) -> Result<()> {
+        let mut commands = self.commands.lock();
+        if self.runtime.is_stopping() {
+            return Ok(());
+        }
+        // Who goes on with what another process has run goes by every command that one may have gone by.
+        let read = if self.runtime.has_to_adopt() { commands.log.read()? } else { commands.log.read_ready()? };
+        commands.pending.extend(read.into_iter().map(|(_, command)| command));
+        self.obey_pending(&mut commands)
+    }
+
+    fn replan(&self) {
+        self.coordinator.get().inspect(|coordinator| coordinator.replan());
+    }
+
+    fn catalog(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.catalog.read())
+    }
+
     fn shutdown(&self) {
-        let _statement = self.statement.lock();
+        {
+            // No command is under way then, and none begins.
+            let _commands = self.commands.lock();
+            self.runtime.stopping.store(true, Ordering::Release);
+        }
+        if let Some(coordinator) = self.coordinator.get() {
+            coordinator.shutdown();
+        }
         let threads = std::mem::take(&mut *self.threads.lock());
         if threads.is_empty() {
             return;
         }
-        self.runtime.stopping.store(true, Ordering::Release);
         self.runtime.changed.raise();
         self.runtime.housekeeping.raise();
         for mailbox in &self.runtime.mailboxes {
             mailbox.send(Request::Shutdown);
         }
-        for thread in threads {
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != std::thread::current().id()) {
             if thread.join().is_err() {
                 tracing::error!("a worker ended in a panic");
             }
@@ -234,10 +393,10 @@ impl Drop for Inner {
 
 /// What the commands make of an empty catalog. They were checked when they were appended; one that cannot be applied all the same is
 /// left out, loudly, rather than keeping the server from starting.
-fn replay(commands: &[Command]) -> Snapshot {
+fn replay(commands: &[(u64, Command)]) -> Snapshot {
     let mut catalog = Snapshot::default();
-    for command in commands {
-        match catalog.apply(command) {
+    for (_, command) in commands {
+        match catalog.apply(command).map_err(Error::from).and_then(|next| statements::check(&catalog, command).map(|()| next)) {
             Ok(next) => catalog = next,
             Err(error) => tracing::error!(%error, ?command, "a command of the command log cannot be applied"),
         }

@@ -15,6 +15,8 @@ pub enum Error {
     #[error(transparent)]
     Log(#[from] millpond_log::Error),
     #[error(transparent)]
+    Membership(#[from] millpond_membership::Error),
+    #[error(transparent)]
     Format(#[from] millpond_formats::Error),
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),
@@ -38,6 +40,9 @@ pub enum Error {
     Thread(#[from] std::io::Error),
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// By whoever waited.
+    #[error("given up")]
+    GivenUp,
 }
 
 /// A query that has failed and that FLUSH did not wait for.
@@ -50,6 +55,11 @@ pub struct FailedQuery {
 }
 
 impl Error {
+    /// Whether what was tried may succeed in a while.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Error::Log(_) | Error::State(_) | Error::NotStarted { .. })
+    }
+
     pub fn sqlstate(&self) -> &'static str {
         match self {
             Error::Catalog(error) => error.sqlstate(),
@@ -59,8 +69,11 @@ impl Error {
             Error::NotRunning { .. } | Error::NotStarted { .. } => "55000",
             Error::Reset { .. } => "22023",
             Error::ShuttingDown => "57P01",
+            Error::GivenUp => "57014",
             Error::Commands(_) => "XX001",
             Error::State(_) | Error::Log(_) | Error::Thread(_) => "58030",
+            Error::Membership(millpond_membership::Error::Record { .. }) => "XX001",
+            Error::Membership(_) => "58030",
             Error::Streams(_) => "XX000",
         }
     }

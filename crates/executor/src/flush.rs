@@ -7,13 +7,26 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use millpond_log::{Log, TopicPartition};
 
+use crate::elsewhere::LOOK_AGAIN;
 use crate::progress::TaskProgress;
 use crate::query::{Purpose, RunningQuery, State, input_topic, output_topic};
 use crate::runtime::Runtime;
 use crate::{Error, FailedQuery, Result};
+
+/// Who waits for a FLUSH.
+pub struct Waiting<'a> {
+    /// Whether it still does. Without it the FLUSH is given up.
+    pub goes_on: &'a dyn Fn() -> bool,
+    /// Asks the service's other processes which queries have failed there: their ids, and why. Those that do not answer are left out.
+    pub failed_elsewhere: &'a dyn Fn() -> Vec<(String, String)>,
+}
+
+/// Whoever waits is asked so often, and so are other processes while something of theirs is waited for.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Workers commit at once while it is held.
 struct Hurry<'a>(&'a Runtime);
@@ -40,7 +53,7 @@ struct Stage {
     outputs: Vec<String>,
 }
 
-pub(crate) fn flush(runtime: &Runtime) -> Result<()> {
+pub(crate) fn flush(runtime: &Runtime, waiting: &Waiting<'_>) -> Result<()> {
     let queries: Vec<_> = runtime.all_queries().into_iter().filter(|query| query.push_queue().is_none()).collect();
     let mut left_out = LeftOut::default();
     for query in &queries {
@@ -51,31 +64,67 @@ pub(crate) fn flush(runtime: &Runtime) -> Result<()> {
         in_order(queries.iter().flat_map(stages_of).collect()).into_iter().filter(|stage| !left_out.takes(stage)).collect();
     let mut goals = Goals::at_start(&*runtime.storage.log, &stages)?;
     let _hurry = Hurry::new(runtime);
+    let mut others = Others { waiting, asked: Instant::now() };
     for stage in &stages {
-        // A query that is started again before it is looked at is waited for again.
-        while !left_out.takes(stage) && !wait_for(runtime, stage, &mut goals)? {
-            left_out.take_failed(&stage.query);
+        while !left_out.takes(stage) {
+            match wait_for(runtime, stage, &mut goals, &mut others)? {
+                Waited::Through => break,
+                // A query that is started again before it is looked at is waited for again.
+                Waited::Failed => left_out.take_failed(&stage.query),
+                Waited::FailedElsewhere(reason) => left_out.take(&stage.query, reason),
+            }
         }
     }
     left_out.into_result()
 }
 
-/// Whether the stage has committed what it was to commit; false when its query has failed instead. A paused query is not waited for.
-fn wait_for(runtime: &Runtime, stage: &Stage, goals: &mut Goals<'_>) -> Result<bool> {
+struct Others<'a> {
+    waiting: &'a Waiting<'a>,
+    asked: Instant,
+}
+
+impl Others<'_> {
+    /// Why the query has failed at one of them, if they were not asked a moment ago.
+    fn failure(&mut self, query: &str) -> Option<String> {
+        if self.asked.elapsed() < ASK_AGAIN {
+            return None;
+        }
+        let failed = (self.waiting.failed_elsewhere)();
+        self.asked = Instant::now();
+        failed.into_iter().find(|(id, _)| id == query).map(|(_, reason)| reason)
+    }
+}
+
+/// How waiting for a stage has ended.
+enum Waited {
+    /// It has committed what it was to commit, or its query is paused.
+    Through,
+    Failed,
+    FailedElsewhere(String),
+}
+
+fn wait_for(runtime: &Runtime, stage: &Stage, goals: &mut Goals<'_>, others: &mut Others<'_>) -> Result<Waited> {
     loop {
         if runtime.is_stopping() {
             return Err(Error::ShuttingDown);
         }
+        if !(others.waiting.goes_on)() {
+            return Err(Error::GivenUp);
+        }
         let seen = runtime.changed.current();
         match stage.query.state() {
-            State::Failed => return Ok(false),
-            State::Paused | State::Terminated => return Ok(true),
+            State::Failed => return Ok(Waited::Failed),
+            State::Paused | State::Terminated => return Ok(Waited::Through),
             State::Created | State::Starting | State::Running => {}
         }
-        if goals.reached_by(stage)? {
-            return Ok(true);
+        if goals.reached_by(runtime, stage)? {
+            return Ok(Waited::Through);
         }
-        runtime.changed.wait(seen, None);
+        let elsewhere = stage.tasks.iter().any(|task| !runtime.runs(&stage.query, task));
+        if elsewhere && let Some(reason) = others.failure(&stage.query.id) {
+            return Ok(Waited::FailedElsewhere(reason));
+        }
+        runtime.changed.wait(seen, Some(if elsewhere { LOOK_AGAIN } else { ASK_AGAIN }));
     }
 }
 
@@ -96,6 +145,10 @@ impl LeftOut {
         }) else {
             return;
         };
+        self.take(query, reason);
+    }
+
+    fn take(&mut self, query: &RunningQuery, reason: String) {
         let table = match &query.purpose {
             Purpose::Materialize(table) => Some(table.clone()),
             Purpose::Persistent | Purpose::Push(_) => None,
@@ -143,10 +196,10 @@ impl<'a> Goals<'a> {
     }
 
     /// Topics that queries write are looked at when their first reader is, which is after all of their writers.
-    fn reached_by(&mut self, stage: &Stage) -> Result<bool> {
+    fn reached_by(&mut self, runtime: &Runtime, stage: &Stage) -> Result<bool> {
         let mut reached = true;
         for task in &stage.tasks {
-            let Some(inputs) = task.inputs() else {
+            let Some(inputs) = runtime.inputs(&stage.query, task)? else {
                 reached = false;
                 continue;
             };

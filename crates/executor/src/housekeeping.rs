@@ -74,7 +74,7 @@ impl Published {
             let list: Vec<(TopicPartition, u64)> = positions.iter().map(|(partition, next)| (partition.clone(), *next)).collect();
             if let Err(error) = runtime.storage.log.publish_progress(&query.id, &list) {
                 tracing::debug!(query = query.id, %error, "the query's progress cannot be told");
-                return;
+                continue;
             }
             self.positions.insert(query.id.clone(), positions);
         }

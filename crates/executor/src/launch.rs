@@ -18,7 +18,7 @@ use crate::{Result, counters, reset, topics};
 
 /// A query of the catalog, which does not run. What it had before its last reset is gone then.
 pub(crate) fn persistent(runtime: &Runtime, catalog: &Snapshot, query: &Query, topology: Topology) -> Result<RunningQuery> {
-    reset::complete(runtime, catalog, query, &topology)?;
+    reset::complete(runtime, catalog, query)?;
     let start_at = match &query.reset {
         Some(reset) => reset.start_at.iter().map(|start| (TopicPartition::new(&*start.topic, start.partition), start.offset)).collect(),
         None if Settings::from_pairs(query.dialect, &query.settings).from_earliest => BTreeMap::new(),
@@ -39,17 +39,7 @@ pub(crate) fn materialize(runtime: &Runtime, table: &Source) -> Result<RunningQu
 
 fn shared_plan(runtime: &Runtime, topology: Topology, start_at: BTreeMap<TopicPartition, u64>) -> Result<Plan> {
     topics::create_repartitions(&*runtime.storage.log, &topology)?;
-    Ok(Plan {
-        start_at,
-        counters: Some(counters::open(&*runtime.storage.state, &topology.query, partitions(&topology))?),
-        storage: runtime.storage.clone(),
-        topology,
-    })
-}
-
-/// Of the sub-topology that has the most.
-pub(crate) fn partitions(topology: &Topology) -> u32 {
-    topology.sub_topologies.iter().map(|sub| sub.partitions).max().unwrap_or(1)
+    Ok(Plan { start_at, counters: counters::open(&*runtime.storage.state, &topology)?, storage: runtime.storage.clone(), topology })
 }
 
 /// Its state and its repartition topics are in memory, and go with it.
@@ -61,7 +51,7 @@ pub(crate) fn push(runtime: &Runtime, topology: Topology, from_earliest: bool, n
     let queue = Arc::new(PushQueue::default());
     let plan = Plan {
         start_at: if from_earliest { BTreeMap::new() } else { ends(&*runtime.storage.log, &topology)? },
-        counters: None,
+        counters: BTreeMap::new(),
         storage,
         topology,
     };

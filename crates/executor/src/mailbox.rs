@@ -17,6 +17,10 @@ pub(crate) enum Request {
     Start { query: Arc<RunningQuery>, generation: u64 },
     /// Throw the query's tasks of this generation and older ones away; with `commit`, what they have done is committed first.
     Stop { query: Arc<RunningQuery>, generation: u64, commit: bool, done: Option<Arc<Latch>> },
+    /// Throw away the tasks that are not this process's any more; with `commit`, what they have done is committed first.
+    Release { commit: bool, done: Arc<Latch> },
+    /// Build the tasks that have become this process's.
+    Adopt,
     /// Commit everything and end the thread.
     Shutdown,
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use millpond_log::{Log, TopicPartition};
+use millpond_membership::Unit;
 use millpond_streams::operator::Counters;
 use parking_lot::Mutex;
 
@@ -25,6 +26,8 @@ pub(crate) struct TaskProgress {
     pub query: String,
     pub sub_topology: u32,
     pub partition: u32,
+    /// What it moves with.
+    pub unit: Unit,
     pub worker: usize,
     /// Reads a stream's or a table's topic, not only repartition topics: its rows are rows that come into the query.
     pub reads_source: bool,
@@ -65,11 +68,12 @@ impl InputProgress {
 }
 
 impl TaskProgress {
-    pub fn new(query: &str, sub_topology: u32, partition: u32, worker: usize, reads_source: bool) -> TaskProgress {
+    pub fn new(query: &str, sub_topology: u32, unit: Unit, worker: usize, reads_source: bool) -> TaskProgress {
         TaskProgress {
             query: query.to_owned(),
             sub_topology,
-            partition,
+            partition: unit.partition,
+            unit,
             worker,
             reads_source,
             state: Mutex::new(State::default()),
@@ -95,6 +99,17 @@ impl TaskProgress {
             None => inputs,
         });
         state.counters = counters;
+    }
+
+    /// Whether its state is up to date here.
+    pub fn is_built(&self) -> bool {
+        self.state.lock().inputs.is_some()
+    }
+
+    /// Its state is not kept up here any more.
+    pub fn gone(&self) {
+        *self.state.lock() = State::default();
+        self.caught_up.store(false, Ordering::Relaxed);
     }
 
     /// What the counters will be once `counters` are committed, too.
@@ -269,7 +284,7 @@ mod tests {
     #[test]
     fn progress_ends_at_a_hundred_and_stays_there() {
         let (log, partition) = log(10);
-        let task = Arc::new(TaskProgress::new("q", 0, 0, 0, true));
+        let task = Arc::new(TaskProgress::new("q", 0, Unit { topic: "t".into(), partition: 0 }, 0, true));
         assert_eq!(query_percent(std::slice::from_ref(&task)), 0.0);
         let input = InputProgress { partition, log, repartition: false, first: 0, goal: 8, committed: 0 };
         task.built(vec![input.clone()], Counters::default());

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use millpond_log::TopicPartition;
+use millpond_membership::Unit;
 use millpond_state::StoreId;
-use millpond_streams::topology::OperatorSpec;
+use millpond_streams::topology::{Node, OperatorSpec};
 use millpond_streams::{SubTopology, Topology};
 use parking_lot::Mutex;
 
+use crate::counters;
 use crate::engine::Storage;
 use crate::progress::TaskProgress;
 use crate::push::PushQueue;
@@ -75,8 +77,8 @@ pub(crate) struct Plan {
     pub storage: Storage,
     /// Where inputs that have no committed position begin; the others begin at their first record.
     pub start_at: BTreeMap<TopicPartition, u64>,
-    /// Holds the tasks' counters, so that they survive a restart. `None` for push queries.
-    pub counters: Option<StoreId>,
+    /// Hold the tasks' counters by sub-topology, so that they survive a restart. Push queries have none.
+    pub counters: BTreeMap<u32, StoreId>,
 }
 
 #[derive(Debug)]
@@ -117,8 +119,9 @@ impl RunningQuery {
             .iter()
             .flat_map(|sub| {
                 let reads_source = reads_source(sub);
-                (0..sub.partitions)
-                    .map(move |partition| TaskProgress::new(id, sub.id, partition, worker_of(sub, partition, workers), reads_source))
+                (0..sub.partitions).map(move |partition| {
+                    TaskProgress::new(id, sub.id, unit_of(sub, partition), worker_of(sub, partition, workers), reads_source)
+                })
             })
             .map(Arc::new)
             .collect();
@@ -176,6 +179,12 @@ impl RunningQuery {
         lifecycle.generation == generation && matches!(lifecycle.state, State::Starting | State::Running)
     }
 
+    /// The generation that it is in the midst of; `None`: it does not run.
+    pub fn live_generation(&self) -> Option<u64> {
+        let lifecycle = self.lifecycle.lock();
+        matches!(lifecycle.state, State::Starting | State::Running).then_some(lifecycle.generation)
+    }
+
     /// A worker has built `tasks` of `generation`; with the last of them, the query runs.
     pub fn built(&self, generation: u64, tasks: usize, now_ms: i64) {
         let mut lifecycle = self.lifecycle.lock();
@@ -185,6 +194,23 @@ impl RunningQuery {
                 lifecycle.take(Event::Built, now_ms);
             }
         }
+    }
+
+    /// The names of the stores that a task of it has.
+    pub fn stores(&self, task: &TaskProgress) -> Vec<String> {
+        let Some(sub) = self.sub_topology(task.sub_topology) else { return Vec::new() };
+        let of_node = |node: &Node| match &node.operator {
+            OperatorSpec::Sink(spec) => spec.table_store.clone(),
+            _ => Some(format!("{}/{}", self.id, node.id)),
+        };
+        let mut names: Vec<String> = sub.nodes.iter().filter_map(of_node).collect();
+        names.push(millpond_streams::task::positions_store(&self.id, sub.id));
+        names.push(counters::store(&self.id, sub.id));
+        names
+    }
+
+    pub fn sub_topology(&self, id: u32) -> Option<&SubTopology> {
+        self.plan.as_ref()?.topology.sub_topologies.iter().find(|sub| sub.id == id)
     }
 
     /// Whether its topology reads that source.
@@ -249,6 +275,12 @@ impl Lifecycle {
             self.reason = None;
         }
     }
+}
+
+/// What moves together between processes: tasks that read the same partition of the same topic.
+fn unit_of(sub_topology: &SubTopology, partition: u32) -> Unit {
+    let first = sub_topology.nodes.iter().find_map(|node| input_topic(&node.operator));
+    Unit { topic: first.unwrap_or_default().into(), partition }
 }
 
 /// The worker of a task: tasks that read the same partition of the same topic meet on one, so that what is fetched is fetched once.

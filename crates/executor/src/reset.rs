@@ -19,7 +19,7 @@ use millpond_streams::topology::OperatorSpec;
 
 use crate::query::State;
 use crate::runtime::Runtime;
-use crate::{Error, Result, clean_up, counters, launch};
+use crate::{Error, Result, clean_up, counters, launch, members};
 
 /// The command that a statement means. `TO LATEST` is where the topics end now: the query is held, so that nothing behind that was taken
 /// before.
@@ -93,20 +93,18 @@ fn source_topics(topology: &Topology) -> BTreeSet<&str> {
     topics.collect()
 }
 
-/// Forgets what a query had before its last reset, unless that is done. It does not run, and is not to run when this fails.
-pub(crate) fn complete(runtime: &Runtime, catalog: &Snapshot, query: &Query, topology: &Topology) -> Result<()> {
+/// Forgets what a query had before its last reset, unless that is done, or another process is at it. It does not run, and is not to run when this
+/// fails.
+pub(crate) fn complete(runtime: &Runtime, catalog: &Snapshot, query: &Query) -> Result<()> {
     let Some(Reset { number, .. }) = query.reset else { return Ok(()) };
     let state = &*runtime.storage.state;
-    let open = || counters::open(state, &query.id, launch::partitions(topology));
-    let store = open()?;
-    // The number may be in the log and not here yet.
-    state.take_over(store, 0)?;
-    if counters::read_reset(state, store)? == Some(number) {
+    let open = || counters::open_reset(state, &query.id);
+    if counters::read_reset(state, open()?)? == Some(number) {
         return Ok(());
     }
-    // Of stores that were kept elsewhere until now there are changelogs, which the backend knows by the stores' names only.
-    for node in topology.sub_topologies.iter().flat_map(|sub| &sub.nodes).filter(|node| may_keep(&node.operator)) {
-        state.drop_store(&format!("{}/{}", query.id, node.id))?;
+    if !members::is_alone(runtime) {
+        let reason = "it has been reset, and not all that it had is gone yet".to_owned();
+        return Err(Error::NotStarted { query: query.id.clone(), reason });
     }
     clean_up::query(runtime, catalog, &query.id)?;
     let mut writes = WriteSet::default();
@@ -114,10 +112,4 @@ pub(crate) fn complete(runtime: &Runtime, catalog: &Snapshot, query: &Query, top
     state.commit(Transaction::default(), writes)?;
     tracing::info!(query = query.id, number, "the query begins anew");
     Ok(())
-}
-
-/// Whether an operator may have a store of its own.
-fn may_keep(operator: &OperatorSpec) -> bool {
-    use OperatorSpec::{Aggregate, StreamTableJoin, TableAggregate, TableSource};
-    matches!(operator, Aggregate(_) | StreamTableJoin(_) | TableAggregate(_) | TableSource(_))
 }

@@ -5,14 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use millpond_log::Log;
+use millpond_membership::Unit;
 use parking_lot::RwLock;
 
+use crate::Result;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::elsewhere::Elsewhere;
 use crate::engine::Storage;
 use crate::figures;
+use crate::holdings::Holdings;
 use crate::mailbox::{Mailbox, Request};
 use crate::processing_log::{LineKind, LogLine, ProcessingLog};
+use crate::progress::{InputProgress, TaskProgress};
 use crate::push::Ending;
 use crate::query::{Event, Purpose, RunningQuery};
 use crate::signal::{Latch, Signal};
@@ -26,6 +31,13 @@ pub(crate) struct Runtime {
     pub mailboxes: Vec<Arc<Mailbox>>,
     /// All queries by id, the internal and ephemeral ones included.
     pub queries: RwLock<BTreeMap<String, Arc<RunningQuery>>>,
+    /// Which tasks run here.
+    pub holdings: Holdings,
+    pub elsewhere: Elsewhere,
+    /// There may be tasks of theirs that are not built.
+    adoption: AtomicBool,
+    /// Raised when there are, and when the log has something new: commands, perhaps.
+    pub members: Arc<Signal>,
     pub processing_log: ProcessingLog,
     /// Raised after each commit and each change of a lifecycle.
     pub changed: Signal,
@@ -37,7 +49,7 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    pub fn new(config: Config, storage: Storage, clock: Arc<dyn Clock>) -> Runtime {
+    pub fn new(config: Config, storage: Storage, clock: Arc<dyn Clock>, holdings: Holdings) -> Runtime {
         let mailboxes = (0..config.workers.max(1)).map(|_| Arc::default()).collect();
         Runtime {
             config,
@@ -45,6 +57,10 @@ impl Runtime {
             clock,
             mailboxes,
             queries: RwLock::default(),
+            holdings,
+            elsewhere: Elsewhere::default(),
+            adoption: AtomicBool::new(false),
+            members: Arc::default(),
             processing_log: ProcessingLog::default(),
             changed: Signal::default(),
             housekeeping: Signal::default(),
@@ -69,6 +85,72 @@ impl Runtime {
 
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether the task is this process's to run.
+    pub fn runs(&self, query: &RunningQuery, task: &TaskProgress) -> bool {
+        query.push_queue().is_some() || self.holdings.has(&task.unit)
+    }
+
+    /// Whether it is, and what others have committed of it is here.
+    pub fn may_build(&self, query: &RunningQuery, task: &TaskProgress) -> bool {
+        query.push_queue().is_some() || self.holdings.may_build(&task.unit)
+    }
+
+    /// The inputs of a task, wherever it runs; `None`: it is to run here and is not built yet.
+    pub fn inputs(&self, query: &RunningQuery, task: &TaskProgress) -> Result<Option<Vec<InputProgress>>> {
+        if self.runs(query, task) {
+            return Ok(task.inputs());
+        }
+        self.elsewhere.look(self)?;
+        self.elsewhere.inputs(query, task).map(Some)
+    }
+
+    /// Runs these units from now on: returns when no worker has a task of others left. What has been got is built by and by.
+    pub fn hold(&self, units: BTreeSet<Unit>) {
+        let queries = self.all_queries();
+        let tasks = || queries.iter().filter(|query| query.push_queue().is_none()).flat_map(|query| query.tasks.iter());
+        self.holdings.set(units, |before| tasks().filter(|task| !before.has(&task.unit)).for_each(|task| task.gone()));
+        self.release(true);
+        self.holdings.change(|held| tasks().filter(|task| !held.has(&task.unit)).for_each(|task| task.gone()));
+        self.adoption.store(true, Ordering::Release);
+        self.members.raise();
+    }
+
+    /// Runs nothing any more, and commits nothing that was run. What is here can be read until it is known who else has it.
+    pub fn abandon(&self) {
+        self.holdings.set(BTreeSet::new(), |_| ());
+        self.release(false);
+        self.storage.state.thrown_out();
+    }
+
+    /// Returns when no worker has a task left that is not held.
+    fn release(&self, commit: bool) {
+        let done = Arc::new(Latch::new(self.mailboxes.len()));
+        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Request::Release { commit, done: Arc::clone(&done) }));
+        done.wait();
+        for query in self.all_queries() {
+            for task in query.tasks.iter().filter(|task| !self.runs(&query, task)) {
+                query.stores(task).iter().for_each(|store| self.storage.state.let_go(store, task.partition));
+            }
+        }
+        self.changed.raise();
+    }
+
+    /// Whether the holdings have got something.
+    pub fn has_to_adopt(&self) -> bool {
+        self.adoption.load(Ordering::Acquire)
+    }
+
+    /// Has the tasks built that the holdings have got, if any. Their state may have changed elsewhere.
+    pub fn adopt(&self) -> Result<()> {
+        if self.adoption.swap(false, Ordering::AcqRel) {
+            let given = self.holdings.version();
+            self.storage.state.catch_up().inspect_err(|_| self.adoption.store(true, Ordering::Release))?;
+            self.holdings.brought_in(given);
+            self.mailboxes.iter().for_each(|mailbox| mailbox.send(Request::Adopt));
+        }
+        Ok(())
     }
 
     pub fn query(&self, id: &str) -> Option<Arc<RunningQuery>> {
@@ -129,19 +211,28 @@ impl Runtime {
 
     /// Commits what its tasks have done and lets go of them; returns when no worker has any left.
     pub fn pause(&self, query: &Arc<RunningQuery>) {
-        self.stop(query, Event::Pause);
+        self.stop(query, Event::Pause, true);
     }
 
     /// As [`Runtime::pause`], for good.
     pub fn terminate(&self, query: &Arc<RunningQuery>) {
-        self.stop(query, Event::Terminate);
+        self.end(query, true);
+    }
+
+    /// As [`Runtime::terminate`], and what its tasks have done since the last commit is void.
+    pub fn break_off(&self, query: &Arc<RunningQuery>) {
+        self.end(query, false);
+    }
+
+    fn end(&self, query: &Arc<RunningQuery>, commit: bool) {
+        self.stop(query, Event::Terminate, commit);
         self.forget(query);
         if let Some(queue) = query.push_queue() {
             queue.end(Ending::Ended);
         }
     }
 
-    fn stop(&self, query: &Arc<RunningQuery>, event: Event) {
+    fn stop(&self, query: &Arc<RunningQuery>, event: Event, commit: bool) {
         let now_ms = self.now_ms();
         let workers = workers_of(query);
         let done = Arc::new(Latch::new(workers.len()));
@@ -155,7 +246,7 @@ impl Runtime {
                     self.mailboxes[*worker].send(Request::Stop {
                         query: Arc::clone(query),
                         generation: lifecycle.generation,
-                        commit: true,
+                        commit,
                         done: Some(Arc::clone(&done)),
                     });
                 }

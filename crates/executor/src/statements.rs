@@ -4,6 +4,7 @@
 //!   apply (checks) ─► prepare: topics ─► command log ─► new snapshot ─► carry out: stop, start, clean up
 //!                                            └ a crash behind it: at the next start `finish` cleans up, `start_all` starts
 //! ```
+//! Whoever makes something of the same name cleans up first what `finish` has not (`clean_up_left_behind`).
 
 use std::sync::Arc;
 
@@ -67,6 +68,32 @@ pub(crate) fn topology(command: &Command, given: Option<Topology>, after: &Snaps
     }
 }
 
+/// The stores that there are, to be asked for before the commands are read, where the command may make some of the same names. Whoever made them has
+/// said so in a command before.
+pub(crate) fn stores_before(runtime: &Runtime, command: &Command) -> Result<Vec<String>> {
+    if !matches!(command, Command::Create { .. } | Command::CreateAs { .. } | Command::Insert { .. }) {
+        return Ok(Vec::new());
+    }
+    let state = &runtime.storage.state;
+    state.catch_up()?;
+    Ok(state.stores()?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// What a query or a table of that name had, where a process has died, or has failed, before it could clean up.
+pub(crate) fn clean_up_left_behind(runtime: &Runtime, before: &Snapshot, command: &Command, stores: &[String]) -> Result<()> {
+    let (source, query) = match command {
+        Command::Create { source, .. } => (Some(source), None),
+        Command::CreateAs { source, query, .. } => (Some(source), Some(query)),
+        Command::Insert { query } => (None, Some(query)),
+        _ => return Ok(()),
+    };
+    let source = source.filter(|source| !before.sources.contains_key(&source.name));
+    let ids = query.map(|query| query.id.clone()).into_iter().chain(source.map(|source| materialize_id(&source.name)));
+    let ids: Vec<String> = ids.filter(|id| !before.queries.contains_key(id) && runtime.query(id).is_none()).collect();
+    let table = source.map(|source| table_store(&source.name));
+    clean_up::left_behind(runtime, before, &ids, table.as_deref(), stores)
+}
+
 /// Makes the topics that the command needs.
 pub(crate) fn prepare(runtime: &Runtime, command: &Command, topology: Option<&Topology>) -> Result<()> {
     let log = &*runtime.storage.log;
@@ -90,8 +117,7 @@ pub(crate) fn carry_out(
             if replaced.is_some() {
                 // Its rows are stored with the old columns: they are read anew.
                 stop(runtime, &materialize_id(&source.name));
-                clean_up::query(runtime, after, &materialize_id(&source.name))?;
-                runtime.storage.state.drop_store(&table_store(&source.name))?;
+                clean_up::queries(runtime, after, &[&materialize_id(&source.name)], vec![table_store(&source.name)])?;
             }
             materialize(runtime, source, after)
         }
@@ -131,9 +157,61 @@ pub(crate) fn carry_out(
             stop(runtime, query);
             match start_planned(runtime, after.query(query)?, after) {
                 None => Ok(()),
-                Some(reason) => Err(Error::NotStarted { query: query.clone(), reason }),
+                Some(NotStarted { reason, .. }) => Err(Error::NotStarted { query: query.clone(), reason }),
             }
         }
+    }
+}
+
+/// Does what a command of another process says as far as it concerns this one: topics, and what the log keeps of stores, are the other's.
+pub(crate) fn obey(runtime: &Arc<Runtime>, before: &Snapshot, after: &Snapshot, command: &Command) -> Result<()> {
+    let forget = |id: &str| clean_up::here(runtime, after, id);
+    match command {
+        Command::Create { source, .. } => {
+            if before.sources.get(&source.name).is_some_and(|old| old.columns != source.columns) {
+                stop(runtime, &materialize_id(&source.name));
+                forget(&materialize_id(&source.name))?;
+                runtime.storage.state.forget_store(&table_store(&source.name))?;
+            }
+            materialize(runtime, source, after)
+        }
+        Command::CreateAs { query, .. } | Command::Insert { query } => {
+            if let Command::CreateAs { source, .. } = command {
+                stop(runtime, &materialize_id(&source.name));
+            }
+            stop(runtime, &query.id);
+            start_obeyed(runtime, after.query(&query.id)?, after)
+        }
+        Command::Drop { name, .. } => {
+            end_readers(runtime, name);
+            let gone = before.queries.keys().filter(|id| !after.queries.contains_key(*id)).cloned();
+            let gone: Vec<String> = gone.chain([materialize_id(name)]).collect();
+            gone.iter().for_each(|id| break_off(runtime, id));
+            gone.iter().try_for_each(|id| forget(id))?;
+            Ok(runtime.storage.state.forget_store(&table_store(name))?)
+        }
+        Command::Terminate { query } => {
+            let gone = before.query(query)?;
+            break_off(runtime, query);
+            forget(&gone.id)?;
+            after.sources.get(&gone.sink).map_or(Ok(()), |sink| materialize(runtime, sink, after))
+        }
+        Command::Query { .. } => carry_out(runtime, before, after, command, None),
+        Command::Reset { query, .. } => {
+            break_off(runtime, query);
+            forget(query)?;
+            // The number, if it is there.
+            runtime.storage.state.catch_up()?;
+            start_obeyed(runtime, after.query(query)?, after)
+        }
+    }
+}
+
+/// Fails where it may be started in a while.
+fn start_obeyed(runtime: &Runtime, query: &Query, after: &Snapshot) -> Result<()> {
+    match start_planned(runtime, query, after) {
+        Some(NotStarted { reason, may_pass: true }) => Err(Error::NotStarted { query: query.id.clone(), reason }),
+        _ => Ok(()),
     }
 }
 
@@ -142,13 +220,9 @@ pub(crate) fn carry_out(
 pub(crate) fn finish(runtime: &Runtime, catalog: &Snapshot, last: &Command) -> Result<()> {
     match last {
         Command::Drop { name, .. } if !catalog.sources.contains_key(name) => {
-            let state = &runtime.storage.state;
-            for query in [format!("ctas_{name}"), format!("csas_{name}"), materialize_id(name)] {
-                if !catalog.queries.contains_key(&query) {
-                    clean_up::query(runtime, catalog, &query)?;
-                }
-            }
-            Ok(state.drop_store(&table_store(name))?)
+            let ids = [format!("ctas_{name}"), format!("csas_{name}"), materialize_id(name)];
+            let gone: Vec<&str> = ids.iter().filter(|id| !catalog.queries.contains_key(*id)).map(String::as_str).collect();
+            clean_up::queries(runtime, catalog, &gone, vec![table_store(name)])
         }
         Command::Terminate { query } if !catalog.queries.contains_key(query) => clean_up::query(runtime, catalog, query),
         _ => Ok(()),
@@ -174,10 +248,11 @@ pub(crate) fn start_all(runtime: &Runtime, catalog: &Snapshot) {
 
 /// Plans and starts a query of the catalog. One that does not plan any more, or whose reset cannot be completed, is there as failed, with
 /// the reason that is given back.
-fn start_planned(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Option<String> {
+fn start_planned(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Option<NotStarted> {
+    let mut may_pass = false;
     let launched = guarded(|| {
         let topology = millpond_planner::topology_of(query, catalog)?;
-        launch::persistent(runtime, catalog, query, topology)
+        launch::persistent(runtime, catalog, query, topology).inspect_err(|error| may_pass = error.may_pass())
     });
     match launched {
         Ok(launched) => {
@@ -201,9 +276,15 @@ fn start_planned(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Option
                 }
                 Err(error) => tracing::error!(query = query.id, %error, "a query has no sink"),
             }
-            Some(reason)
+            Some(NotStarted { reason, may_pass })
         }
     }
+}
+
+struct NotStarted {
+    reason: String,
+    /// Whether it may be started in a while.
+    may_pass: bool,
 }
 
 fn fail_unplanned(runtime: &Runtime, id: &str, purpose: Purpose, source: &Source, reason: String) {
@@ -247,6 +328,13 @@ fn stop(runtime: &Runtime, id: &str) {
     }
 }
 
+/// The query has ended elsewhere, and others may be at what it was.
+fn break_off(runtime: &Runtime, id: &str) {
+    if let Some(running) = runtime.query(id) {
+        runtime.break_off(&running);
+    }
+}
+
 /// Push queries that read the source end with it.
 fn end_readers(runtime: &Runtime, source: &str) {
     for query in runtime.all_queries() {
@@ -257,11 +345,9 @@ fn end_readers(runtime: &Runtime, source: &str) {
 }
 
 fn clean_up_dropped(runtime: &Runtime, after: &Snapshot, source: &Source, gone: &[&Query], delete_topic: bool) -> Result<()> {
-    for query in gone {
-        clean_up::query(runtime, after, &query.id)?;
-    }
-    clean_up::query(runtime, after, &materialize_id(&source.name))?;
-    runtime.storage.state.drop_store(&table_store(&source.name))?;
+    let materialize = materialize_id(&source.name);
+    let ids: Vec<&str> = gone.iter().map(|query| query.id.as_str()).chain([materialize.as_str()]).collect();
+    clean_up::queries(runtime, after, &ids, vec![table_store(&source.name)])?;
     if delete_topic { topics::delete(&*runtime.storage.log, &source.topic) } else { Ok(()) }
 }
 

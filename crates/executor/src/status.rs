@@ -1,10 +1,11 @@
 //! What queries and tasks are doing, for `SHOW QUERIES`, `millpond.queries` and `millpond.tasks`.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use millpond_streams::operator::Counters;
 
-use crate::progress::query_percent;
+use crate::progress::{TaskProgress, query_percent};
 use crate::query::{RunningQuery, State};
 use crate::runtime::Runtime;
 
@@ -67,20 +68,22 @@ pub struct TaskStatus {
 pub(crate) fn queries(runtime: &Runtime) -> Vec<QueryStatus> {
     let now_ms = runtime.now_ms();
     let shown = |query: &RunningQuery| query.is_persistent() || (query.push_queue().is_none() && query.state() == State::Failed);
-    runtime.all_queries().iter().filter(|query| shown(query)).map(|query| of(query, now_ms)).collect()
+    runtime.all_queries().iter().filter(|query| shown(query)).map(|query| of(runtime, query, now_ms)).collect()
 }
 
-fn of(query: &RunningQuery, now_ms: i64) -> QueryStatus {
+/// With the figures of the tasks that run here.
+fn of(runtime: &Runtime, query: &RunningQuery, now_ms: i64) -> QueryStatus {
     let (state, reason, failures) = query.with_lifecycle(|lifecycle| {
         lifecycle.forget_failures(now_ms);
         (lifecycle.state, lifecycle.reason.clone(), lifecycle.failures)
     });
+    let tasks: Vec<Arc<TaskProgress>> = query.tasks.iter().filter(|task| runtime.runs(query, task)).cloned().collect();
     let mut sum = Counters::default();
-    for task in &query.tasks {
+    for task in &tasks {
         let counters = task.counters();
         sum += Counters { rows_in: if task.reads_source { counters.rows_in } else { 0 }, ..counters };
     }
-    let sources = || query.tasks.iter().filter(|task| task.reads_source);
+    let sources = || tasks.iter().filter(|task| task.reads_source);
     QueryStatus {
         id: query.id.clone(),
         sink: query.sink.clone(),
@@ -100,9 +103,9 @@ fn of(query: &RunningQuery, now_ms: i64) -> QueryStatus {
         null_key: sum.null_key,
         bad_timestamp: sum.bad_timestamp,
         failed_expressions: sum.failed_expressions,
-        progress_percent: if query.plan.is_some() { query_percent(&query.tasks) } else { 0.0 },
+        progress_percent: if query.plan.is_some() { query_percent(&tasks) } else { 0.0 },
         rows_per_second: sources().map(|task| task.rows_per_second(now_ms)).sum(),
-        lag: query.tasks.iter().map(|task| task.lag()).sum(),
-        tasks: query.tasks.iter().map(|task| task.status(now_ms)).collect(),
+        lag: tasks.iter().map(|task| task.lag()).sum(),
+        tasks: tasks.iter().map(|task| task.status(now_ms)).collect(),
     }
 }

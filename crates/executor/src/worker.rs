@@ -114,6 +114,11 @@ impl Worker {
                         done.arrive();
                     }
                 }
+                Request::Release { commit, done } => {
+                    self.release(commit);
+                    done.arrive();
+                }
+                Request::Adopt => self.adopt(),
                 Request::Shutdown => {
                     self.commit(Which::All);
                     return false;
@@ -133,10 +138,14 @@ impl Worker {
         }
     }
 
-    /// This worker's tasks of the query, as the last commit left them: how many. `None`: the query failed over it.
+    /// This worker's tasks of the query, as the last commit left them, as far as they are run here and not there yet. How many it has, those of
+    /// other processes included; `None`: the query failed over it.
     fn build(&mut self, query: &Arc<RunningQuery>, generation: u64) -> Option<usize> {
         let mine: Vec<_> = query.tasks.iter().filter(|task| task.worker == self.index).cloned().collect();
-        for progress in &mine {
+        for progress in mine.iter().filter(|task| self.runtime.may_build(query, task)) {
+            if self.tasks.iter().any(|task| task.generation == generation && Arc::ptr_eq(&task.progress, progress)) {
+                continue;
+            }
             match RunningTask::build(&self.runtime, query, generation, progress, &mut self.slots, &self.decodings) {
                 Ok(task) => self.tasks.push(task),
                 Err(reason) => {
@@ -149,14 +158,50 @@ impl Worker {
     }
 
     fn discard(&mut self, query: &Arc<RunningQuery>, generation: u64) {
+        self.discard_where(|task| Arc::ptr_eq(&task.query, query) && task.generation <= generation);
+    }
+
+    fn discard_where(&mut self, goes: impl Fn(&RunningTask) -> bool) {
         let slots = &mut self.slots;
         self.tasks.retain_mut(|task| {
-            let goes = Arc::ptr_eq(&task.query, query) && task.generation <= generation;
+            let goes = goes(task);
             if goes {
                 task.release(slots);
             }
             !goes
         });
+    }
+
+    /// Tasks that another process is going to run.
+    fn release(&mut self, commit: bool) {
+        let runtime = Arc::clone(&self.runtime);
+        let leaves = |task: &RunningTask| !runtime.runs(&task.query, &task.progress);
+        if commit && self.tasks.iter().any(|task| leaves(task) && task.is_dirty()) {
+            self.commit(Which::All);
+        }
+        self.discard_where(leaves);
+    }
+
+    /// Tasks that another process ran before, or nobody.
+    fn adopt(&mut self) {
+        for query in self.runtime.all_queries() {
+            match query.live_generation() {
+                Some(generation) => drop(self.build(&query, generation)),
+                None => self.bring_in(&query),
+            }
+        }
+        self.runtime.changed.raise();
+    }
+
+    /// A query that does not run can be read all the same.
+    fn bring_in(&mut self, query: &Arc<RunningQuery>) {
+        let mine = query.tasks.iter().filter(|task| task.worker == self.index && self.runtime.may_build(query, task) && !task.is_built());
+        for progress in mine {
+            match RunningTask::build(&self.runtime, query, 0, progress, &mut self.slots, &self.decodings) {
+                Ok(mut task) => task.release(&mut self.slots),
+                Err(reason) => tracing::warn!(task = progress.id(), reason, "the state cannot be brought in"),
+            }
+        }
     }
 
     fn fail(&mut self, failures: impl IntoIterator<Item = Failure>) {

@@ -196,10 +196,27 @@ impl Backend for Embedded {
         Ok(())
     }
 
-    fn drop_store(&self, name: &str) -> millpond_state::Result<()> {
-        self.entries.database.drop_store(name)?;
+    // Rows are here only, and nobody else's.
+    fn let_go(&self, _name: &str, _partition: u32) {}
+
+    fn thrown_out(&self) {}
+
+    fn catch_up(&self) -> millpond_state::Result<()> {
+        Ok(())
+    }
+
+    fn look(&self) -> millpond_state::Result<()> {
+        Ok(())
+    }
+
+    fn drop_stores(&self, names: &[&str]) -> millpond_state::Result<()> {
+        names.iter().try_for_each(|name| self.entries.database.drop_store(name))?;
         self.has_garbage.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn forget_store(&self, name: &str) -> millpond_state::Result<()> {
+        self.drop_stores(&[name])
     }
 
     fn stores(&self) -> millpond_state::Result<Vec<(String, StoreId)>> {

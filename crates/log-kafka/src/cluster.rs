@@ -17,9 +17,9 @@ use crate::columns::{offset_of, record_at};
 use crate::context::Context;
 use crate::coordinators::Coordinators;
 use crate::error::{code_of, told};
-use crate::groups;
 use crate::notifier::Notifier;
 use crate::options::Options;
+use crate::progress::set_offsets;
 
 /// A topic that was made, and a transaction that was committed to one that is still the same, are seen by then.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const SEEN_WITHIN: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 100;
 /// What is only told for information is not waited for longer.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// Nor is it told for so long after that has failed.
+/// Nor is it told for so long after nobody has answered.
 const PROGRESS_REST: Duration = Duration::from_secs(60);
 /// How often it is looked whether a topic has come or gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -38,8 +38,8 @@ pub(crate) struct Cluster {
     options: Options,
     admin: AdminClient<Context>,
     coordinators: Coordinators,
-    /// When telling progress last failed.
-    progress_failed: Mutex<Option<Instant>>,
+    /// When nobody has answered who was told of progress.
+    unanswered: Mutex<Option<Instant>>,
     /// Reads nothing: for metadata and offsets. A consumer, because asking must not make topics.
     consumer: BaseConsumer<Context>,
     /// The same, and its ends are those of what is not committed, too.
@@ -66,7 +66,7 @@ impl Cluster {
         let (consumer, uncommitted) = (client(&options.consumer())?, client(&options.uncommitted_consumer())?);
         let cluster = Cluster {
             coordinators: Coordinators::new(options.clone()),
-            progress_failed: Mutex::default(),
+            unanswered: Mutex::default(),
             options,
             admin,
             consumer,
@@ -106,6 +106,10 @@ impl Cluster {
 
     pub fn notifier(&self) -> &Arc<Notifier> {
         &self.notifier
+    }
+
+    pub fn coordinators(&self) -> &Coordinators {
+        &self.coordinators
     }
 
     /// A consumer of its own for a reader.
@@ -284,7 +288,14 @@ impl Cluster {
                 Err(error) => error,
             };
             match code_of(&error) {
-                Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::ReplicaNotAvailable | Code::FencedLeaderEpoch) => {}
+                // The last one: a new leader does not know yet how far its predecessor had come.
+                Some(
+                    Code::NotLeaderForPartition
+                    | Code::LeaderNotAvailable
+                    | Code::ReplicaNotAvailable
+                    | Code::FencedLeaderEpoch
+                    | Code::OffsetNotAvailable,
+                ) => {}
                 Some(Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition) => {
                     self.forget_topic(&partition.topic);
                     self.check_partition(partition)?;
@@ -301,7 +312,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until nothing that was written to the partition before this was called waits for its transaction to end.
+    /// Waits until nothing that was written to the partition before this was called waits for its transaction to end. The coordinator ends what
+    /// nobody else does: of a process that is gone, or came again with fewer producers.
     pub fn settle(&self, partition: &TopicPartition) -> Result<()> {
         let (_, written) = self.watermarks(&self.uncommitted, partition)?;
         let deadline = Instant::now() + self.timeout();
@@ -319,12 +331,16 @@ impl Cluster {
 
     /// Says in a consumer group's offsets where a query's inputs are read next.
     pub fn publish_progress(&self, query: &str, positions: &[(TopicPartition, u64)]) -> Result<()> {
-        if self.progress_failed.lock().is_some_and(|when| when.elapsed() < PROGRESS_REST) {
-            return Err(Error::Storage("telling progress has failed a moment ago".to_owned()));
+        let unanswered = || Err(Error::Storage("Kafka does not say that it has set a group's offsets".to_owned()));
+        if self.unanswered.lock().is_some_and(|when| when.elapsed() < PROGRESS_REST) {
+            return unanswered();
         }
         let group = format!("millpond-{}-{query}", self.options.service_id);
-        groups::set_offsets(&self.coordinators, &group, positions, self.timeout().min(PROGRESS_TIMEOUT))
-            .inspect_err(|_| *self.progress_failed.lock() = Some(Instant::now()))
+        if set_offsets(&self.coordinators, &group, positions, self.timeout().min(PROGRESS_TIMEOUT))? {
+            return Ok(());
+        }
+        *self.unanswered.lock() = Some(Instant::now());
+        unanswered()
     }
 
     /// Records before `before` go.

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 /// ```text
 ///   Retriable   the same call again: nothing is lost, nothing has happened yet
 ///   Abortable   abort; the producer goes on with the next transaction, the tasks from their committed offsets
-///   Fenced      another producer has taken this one's place: throw it away, join again
+///   Fenced      another producer has taken this one's place: throw it away
 ///   Fatal       the producer is of no use any more: throw it away, a new one may go on
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum Class {
 
 impl Class {
     pub fn of(error: &KafkaError) -> Class {
-        if code_of(error).is_some_and(is_fenced) {
+        if code_of(error).is_some_and(is_producer_fenced) {
             return Class::Fenced;
         }
         match error {
@@ -43,22 +43,20 @@ pub(crate) fn code_of(error: &KafkaError) -> Option<Code> {
     }
 }
 
-fn is_fenced(code: Code) -> bool {
-    matches!(
-        code,
-        Code::ProducerFenced
-            | Code::InvalidProducerEpoch
-            | Code::Fenced
-            | Code::IllegalGeneration
-            | Code::UnknownMemberId
-            | Code::FencedInstanceId
-    )
+/// Another producer has come under the transactional id, or the coordinator has ended a transaction that took too long.
+fn is_producer_fenced(code: Code) -> bool {
+    matches!(code, Code::ProducerFenced | Code::InvalidProducerEpoch | Code::Fenced)
+}
+
+/// The group does not take the transaction's offset: the transaction has to be aborted, and the producer goes on.
+fn is_member_fenced(code: Code) -> bool {
+    matches!(code, Code::IllegalGeneration | Code::UnknownMemberId | Code::FencedInstanceId | Code::RebalanceInProgress)
 }
 
 /// What the log's users are told. `topic`: the one it was about, where that is known.
 pub(crate) fn told(error: &KafkaError, topic: Option<&str>) -> Error {
     let Some(code) = code_of(error) else { return Error::Storage(error.to_string()) };
-    if is_fenced(code) {
+    if is_producer_fenced(code) || is_member_fenced(code) {
         return Error::Fenced(error.to_string());
     }
     let reason = code.to_string();
@@ -84,6 +82,7 @@ pub(crate) fn told(error: &KafkaError, topic: Option<&str>) -> Error {
             | Code::InvalidTopic,
             _,
         ) => Error::Unfit { topic: name, reason },
+        (Code::InvalidSessionTimeout, _) => Error::Setting(format!("the session's timeout is not one that the brokers allow: {reason}")),
         (_, Some(_)) => Error::Storage(format!("Kafka, topic \"{name}\": {error}")),
         (_, None) => Error::Storage(format!("Kafka: {error}")),
     }
@@ -100,6 +99,10 @@ mod tests {
         assert_eq!(Class::of(&produced(Code::MessageSizeTooLarge)), Class::Abortable);
         assert_eq!(Class::of(&produced(Code::ProducerFenced)), Class::Fenced);
         assert_eq!(Class::of(&produced(Code::InvalidProducerEpoch)), Class::Fenced);
+        for code in [Code::IllegalGeneration, Code::UnknownMemberId, Code::FencedInstanceId, Code::RebalanceInProgress] {
+            assert_eq!(Class::of(&KafkaError::Global(code)), Class::Abortable);
+            assert!(matches!(told(&KafkaError::Global(code), None), Error::Fenced(_)));
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The log over Apache Kafka: topics are Kafka topics, transactions Kafka transactions. The only crate that knows librdkafka.
 //!
 //! ```text
-//!   append ──► a producer of the pool: begin ─► send ─► drain ─► commit      transactional.id = service id + number
+//!   append ──► a producer of the pool: begin ─► send ─► drain ─► commit      transactional.id = service, instance, number
 //!   fetch  ──► a reader: consumer ─► queue of the partition ─► a batch of messages ─► Arrow columns
+//!   join   ──► group: a consumer that reads nothing ─► member, leader ─► fence: the group's offset, before a commit to the service's topics
 //!   topics ──► admin client; offsets, metadata ──► a consumer that reads nothing
 //!   progress ──► groups ──► coordinators: a client of its own, thrown away where it is not answered
 //! ```
@@ -20,18 +21,20 @@ mod columns;
 mod context;
 mod coordinators;
 mod error;
-mod groups;
+mod fence;
+mod group;
 mod log;
 mod notifier;
 mod options;
-mod owner;
 mod producer;
 mod producers;
+mod progress;
 mod queue;
 mod reader;
 mod readers;
 mod records;
 mod send;
 
+pub use group::KafkaGroup;
 pub use log::KafkaLog;
 pub use options::Options;

@@ -9,8 +9,9 @@ use millpond_log::{
 
 use crate::cluster::Cluster;
 use crate::columns::{offset_of, records_between};
+use crate::fence::Fence;
+use crate::group::KafkaGroup;
 use crate::options::Options;
-use crate::owner::Owner;
 use crate::producer::Written;
 use crate::producers::Producers;
 use crate::readers::Readers;
@@ -24,11 +25,27 @@ pub struct KafkaLog {
 }
 
 impl KafkaLog {
-    /// Fails when the brokers do not answer, or a property is not one.
+    /// Without a group: for tools and tests. Nothing keeps it from writing anything, beside a service's processes, too; with the instance of one
+    /// of them it would end its transactions. Fails when the brokers do not answer, or a property is not one.
     pub fn connect(options: Options) -> Result<KafkaLog> {
+        KafkaLog::open(Arc::new(Cluster::connect(options)?), None)
+    }
+
+    /// As a member of the service's group, which lets nobody else write to the service's own topics (`_millpond-<service>-…`): that is
+    /// [`millpond_log::Error::Fenced`]. Waits until the group has let the process in, and fails where that takes longer than the timeout.
+    ///
+    /// Who was thrown out is let in again by itself, as another member; it is let write again with its [`millpond_membership::Hello`] as that one.
+    pub fn join(options: Options) -> Result<(KafkaLog, Arc<KafkaGroup>)> {
         let cluster = Arc::new(Cluster::connect(options)?);
+        // The group first: a former process of the same instance finds that another one has come before its producers are fenced.
+        let group = Arc::new(KafkaGroup::join(&cluster)?);
+        let fence = Fence::new(Arc::clone(&group), cluster.options())?;
+        Ok((KafkaLog::open(cluster, Some(fence))?, group))
+    }
+
+    fn open(cluster: Arc<Cluster>, fence: Option<Fence>) -> Result<KafkaLog> {
         let readers = Arc::new(Readers::new(Arc::clone(&cluster)));
-        let producers = Producers::new(cluster.options().clone(), Owner::open(&cluster, &readers)?)?;
+        let producers = Producers::new(cluster.options().clone(), fence)?;
         Ok(KafkaLog { cluster, producers, readers })
     }
 }

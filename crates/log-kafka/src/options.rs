@@ -10,8 +10,12 @@ use rdkafka::config::RDKafkaLogLevel;
 pub struct Options {
     /// `host:port`, separated by commas.
     pub bootstrap: String,
-    /// One process at a time writes for a service: a new one takes over from the one before.
+    /// Whose topics, groups and transactions these are.
     pub service_id: String,
+    /// The process among those of the service: the same when it is started again, and nobody else's at the same time.
+    pub instance: String,
+    /// A process that its group has heard nothing of for so long is thrown out of it.
+    pub session_timeout: Duration,
     /// How many transactions may be under way at the same time.
     pub producers: usize,
     /// How many brokers keep each topic that is made; `None`: as the broker's configuration says.
@@ -23,10 +27,16 @@ pub struct Options {
 }
 
 /// What exactly-once rests upon is not the user's to set.
-const OWN: [&str; 10] = [
+const OWN: [&str; 16] = [
     "bootstrap.servers",
     "client.id",
     "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "partition.assignment.strategy",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "max.poll.interval.ms",
     "transactional.id",
     "enable.idempotence",
     "isolation.level",
@@ -36,12 +46,22 @@ const OWN: [&str; 10] = [
     "allow.auto.create.topics",
 ];
 
+/// What Kafka takes for an instance, beside letters and digits.
+const INSTANCE_SIGNS: &str = "._-";
+const INSTANCE_BYTES_MAX: usize = 249;
+/// Members are heard of so many times within a session: two may be missed.
+const HEARTBEATS: u32 = 3;
+/// The group's thread only polls, so this says no more than how long a rebalance waits for one that is stuck but goes on being heard of.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(300);
+
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&str> = self.properties.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Options")
             .field("bootstrap", &self.bootstrap)
             .field("service_id", &self.service_id)
+            .field("instance", &self.instance)
+            .field("session_timeout", &self.session_timeout)
             .field("producers", &self.producers)
             .field("replicas", &self.replicas)
             .field("properties", &names)
@@ -55,6 +75,8 @@ impl Options {
         Options {
             bootstrap: bootstrap.into(),
             service_id: service_id.into(),
+            instance: "single".to_owned(),
+            session_timeout: Duration::from_secs(10),
             producers: 4,
             replicas: None,
             properties: Vec::new(),
@@ -62,8 +84,16 @@ impl Options {
         }
     }
 
-    /// Fails where a property is one that Millpond sets itself, or unknown to librdkafka, or has a value that it does not take.
+    /// Fails where a property is one that Millpond sets itself, or unknown to librdkafka, or has a value that it does not take; and where Kafka
+    /// would not take the instance.
     pub fn check(&self) -> Result<()> {
+        let instance = &self.instance;
+        let takes = |byte: u8| byte.is_ascii_alphanumeric() || INSTANCE_SIGNS.as_bytes().contains(&byte);
+        if instance.is_empty() || instance.len() > INSTANCE_BYTES_MAX || !instance.bytes().all(takes) || matches!(&**instance, "." | "..") {
+            return Err(Error::Setting(format!(
+                "the instance \"{instance}\" is not 1 to {INSTANCE_BYTES_MAX} letters of ASCII, digits and signs of {INSTANCE_SIGNS}"
+            )));
+        }
         for (name, value) in &self.properties {
             if OWN.contains(&name.as_str()) {
                 return Err(Error::Setting(format!("the Kafka property \"{name}\" is set by Millpond itself")));
@@ -81,7 +111,7 @@ impl Options {
         for (name, value) in &self.properties {
             config.set(name, value);
         }
-        config.set("bootstrap.servers", &self.bootstrap).set("client.id", format!("millpond-{}", self.service_id));
+        config.set("bootstrap.servers", &self.bootstrap).set("client.id", format!("millpond-{}-{}", self.service_id, self.instance));
         // A topic that is gone is known to be gone soon.
         config.set("topic.metadata.propagation.max.ms", "2000").set("log.connection.close", "false");
         config
@@ -127,14 +157,52 @@ impl Options {
         config
     }
 
-    pub(crate) fn producer(&self, number: usize) -> ClientConfig {
+    /// The name of the service's group.
+    pub(crate) fn group(&self) -> String {
+        format!("millpond-{}-members", self.service_id)
+    }
+
+    /// What names of topics of the service itself begin with.
+    pub(crate) fn prefix(&self) -> String {
+        format!("_millpond-{}-", self.service_id)
+    }
+
+    /// Is one of the service's group, and reads nothing.
+    ///
+    /// With an instance (KIP-345), a process that was killed and comes again is given its predecessor's place under another member id, and the
+    /// others do not hear of it. The cooperative protocol, because whoever leads has to let go before another one does.
+    pub(crate) fn member(&self) -> ClientConfig {
+        let mut config = self.base();
+        let ms = |duration: Duration| duration.as_millis().to_string();
+        config
+            .set("group.id", self.group())
+            .set("group.instance.id", &self.instance)
+            .set("group.protocol", "classic")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", ms(self.session_timeout))
+            .set("heartbeat.interval.ms", ms(self.session_timeout / HEARTBEATS))
+            .set("max.poll.interval.ms", ms(POLL_INTERVAL_MAX.max(self.session_timeout)))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("allow.auto.create.topics", "false")
+            .set("queued.min.messages", "1")
+            .set("queued.max.messages.kbytes", "64");
+        config
+    }
+
+    /// `name`: among those of the process.
+    pub(crate) fn producer(&self, name: &str) -> ClientConfig {
         let mut config = self.base();
         config
-            .set("transactional.id", format!("{}-{number}", self.service_id))
+            .set("transactional.id", format!("{}-{}-{name}", self.service_id, self.instance))
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            // A member that is gone for longer lets go of what it had begun: readers do not wait for it any more.
+            // A process that is gone for longer, or came again with fewer producers, lets go of what it had begun: whoever settles a partition
+            // waits for that, and readers do not wait any longer.
             .set("transaction.timeout.ms", "15000")
+            // When librdkafka 2.12 has asked in vain who coordinates the group, it asks again when a connection comes or goes, whatever the timeout of
+            // the transaction's offsets says (`rd_kafka_coord_req_fsm`): so let one go.
+            .set("connections.max.idle.ms", "5000")
             .set("message.timeout.ms", "15000")
             .set("linger.ms", "5")
             .set("batch.size", "262144")
@@ -160,6 +228,25 @@ mod tests {
         for (name, value) in [("isolation.level", "read_uncommitted"), ("sasl.pasword", "hush"), ("socket.timeout.ms", "hush")] {
             let error = with(name, value).check().unwrap_err().to_string();
             assert!(error.contains(name) && !error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn instances_are_what_kafka_takes() {
+        let with = |instance: &str| Options { instance: instance.to_owned(), ..Options::new("localhost:9092", "s") }.check();
+        for instance in ["single", "node-1.eu_west", "7", &"x".repeat(249)] {
+            with(instance).unwrap();
+        }
+        for instance in ["", ".", "..", "a b", "node/1", "né", &"x".repeat(250)] {
+            assert!(matches!(with(instance), Err(Error::Setting(_))), "{instance}");
+        }
+    }
+
+    #[test]
+    fn librdkafka_takes_the_member() {
+        for seconds in [1, 10, 1_800] {
+            let options = Options { session_timeout: Duration::from_secs(seconds), ..Options::new("localhost:9092", "s") };
+            options.member().create_native_config().unwrap();
         }
     }
 }

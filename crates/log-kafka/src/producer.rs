@@ -1,9 +1,9 @@
 //! One transactional producer: a transaction is there as a whole, or not at all.
 //!
 //! ```text
-//!   begin ─► send ─► drain ─► commit ─────────────► done
-//!                │       │        └ Retriable: again, until the timeout; then nobody knows: Unresolved, and the producer goes
-//!                └───────┴ Abortable: abort ─► the producer goes on, unless a record has failed
+//!   begin ─► send ─► drain ─► fence ─► commit ─────────────► done
+//!                │       │        │       └ Retriable: again, until the timeout; then nobody knows: Unresolved, and the producer goes
+//!                └───────┴────────┴ Abortable: abort ─► the producer goes on, unless a record has failed
 //!            any ─ Fenced, Fatal ─► the producer goes
 //! ```
 //! One that goes leaves its transactional id to the next, whose first act is to end what the other had begun.
@@ -19,6 +19,8 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use crate::columns::encode;
 use crate::context::{Context, Deliveries};
 use crate::error::{Class, told};
+use crate::fence::Fence;
+use crate::group::Standing;
 use crate::options::Options;
 use crate::send::Sender;
 
@@ -28,7 +30,7 @@ const RETRY: Duration = Duration::from_millis(20);
 
 pub(crate) struct Producer {
     /// Among those of the process: part of its transactional id.
-    pub number: usize,
+    pub name: String,
     producer: BaseProducer<Context>,
     timeout: Duration,
 }
@@ -43,8 +45,16 @@ pub(crate) struct Written {
 /// How a transaction ended.
 pub(crate) struct Outcome {
     pub result: Result<Vec<Written>>,
-    /// Whether the producer can go on.
-    pub usable: bool,
+    pub then: Then,
+}
+
+/// What becomes of its producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    GoesOn,
+    Goes,
+    /// It goes, because another one has come under its transactional id, or the coordinator has ended a transaction that took too long.
+    Fenced,
 }
 
 enum Failure {
@@ -55,10 +65,10 @@ enum Failure {
 }
 
 impl Producer {
-    pub fn new(options: &Options, number: usize) -> Result<Producer> {
-        let config = options.producer(number);
+    pub fn new(options: &Options, name: String) -> Result<Producer> {
+        let config = options.producer(&name);
         let producer = BaseProducer::from_config_and_context(&config, Context::default()).map_err(|error| told(&error, None))?;
-        let producer = Producer { number, producer, timeout: options.timeout };
+        let producer = Producer { name, producer, timeout: options.timeout };
         producer.until_done(|timeout| producer.producer.init_transactions(timeout)).map_err(|error| told(&error, None))?;
         Ok(producer)
     }
@@ -67,18 +77,29 @@ impl Producer {
         self.producer.poll(Duration::ZERO);
     }
 
-    pub fn transact(&self, appends: &[Append]) -> Outcome {
-        let failure = match self.write(appends) {
+    pub fn transact(&self, appends: &[Append], fence: Option<&Fence>) -> Outcome {
+        let standing = fence.and_then(|fence| Some((fence, fence.standing(appends)?)));
+        // Who knows that it is out need not send anything.
+        if let Some(Err(error)) = standing.as_ref().map(|(fence, standing)| fence.pass(standing)) {
+            return Outcome { result: Err(error), then: Then::GoesOn };
+        }
+        // The order is what `fence` says: all records are in their partitions when the group's offset is sent.
+        let written = self.write(appends).and_then(|()| standing.map_or(Ok(()), |(fence, standing)| self.pass(fence, &standing)));
+        let failure = match written {
             Ok(()) => match self.until_done(|timeout| self.producer.commit_transaction(timeout)) {
-                Ok(()) => return Outcome { result: Ok(self.written(appends)), usable: true },
+                Ok(()) => return Outcome { result: Ok(self.written(appends)), then: Then::GoesOn },
                 // The timeout is over and the commit may still happen.
                 Err(error) if Class::of(&error) == Class::Retriable => {
-                    return Outcome { result: Err(Error::Unresolved(error.to_string())), usable: false };
+                    return Outcome { result: Err(Error::Unresolved(error.to_string())), then: Then::Goes };
                 }
                 Err(error) => Failure::Kafka(error, None),
             },
             Err(failure) => failure,
         };
+        self.give_up(failure)
+    }
+
+    fn give_up(&self, failure: Failure) -> Outcome {
         // What replaced a producer is known to its client only; its records are just purged.
         let fatal = self.producer.client().fatal_error().map(|(code, _)| KafkaError::Global(code));
         let record_failed = matches!(failure, Failure::Kafka(_, Some(_)));
@@ -91,8 +112,19 @@ impl Producer {
             Failure::Refused(error) => (error, Class::Abortable),
         };
         // Where a record has failed, librdkafka purges in the background, and may take the next transaction's records for this one's.
-        let usable = matches!(class, Class::Abortable | Class::Retriable) && self.abort() && !record_failed;
-        Outcome { result: Err(error), usable }
+        let then = match class {
+            Class::Fenced => Then::Fenced,
+            Class::Abortable | Class::Retriable if self.abort() && !record_failed => Then::GoesOn,
+            _ => Then::Goes,
+        };
+        Outcome { result: Err(error), then }
+    }
+
+    /// Has the broker look whether the transaction is one of a member.
+    fn pass(&self, fence: &Fence, standing: &Standing) -> std::result::Result<(), Failure> {
+        let metadata = fence.pass(standing).map_err(Failure::Refused)?;
+        self.until_done(|timeout| self.producer.send_offsets_to_transaction(&fence.offset, &metadata, timeout))
+            .map_err(|error| Failure::Kafka(error, None))
     }
 
     fn write(&self, appends: &[Append]) -> std::result::Result<(), Failure> {

@@ -1,20 +1,29 @@
 //! The producers of a process: as many as write at the same time.
 //!
-//! All are made at the start, which ends what a former process of the service had begun, and keeps it from going on ([`super::owner`]).
-//! Whoever finds its place taken by another process writes nothing more.
+//! All are made at the start, which ends what a former process of the same instance had begun, and keeps its producers from going on. Where that
+//! one had more of them, what the others had begun is ended by the coordinator, when it has taken too long.
+//!
+//! Kafka lets the newest producer of a transactional id write only, and tells the older one no more than that it is not the newest: another
+//! process has come, or the coordinator has ended a transaction that took too long because this process stood still. So whoever is fenced asks
+//! the group, if there is one, whether its instance is another process's by now.
+//!
+//! OWN-1  a process announces itself first ([`crate::group`]) and makes its producers then: who is fenced by them finds that it has come.
+//! OWN-2  who makes a producer anew asks before and after: behind the second answer no other process has come without fencing it again.
+//!
+//! Without a group nobody knows, and a producer is made anew each time: two processes of one instance would fence each other again and again, and
+//! neither would lose or double a row by that.
 
 use millpond_log::{Append, Error, Result};
 use parking_lot::{Condvar, Mutex};
 
+use crate::fence::Fence;
+use crate::group::KafkaGroup;
 use crate::options::Options;
-use crate::owner::Owner;
-use crate::producer::{Producer, Written};
-
-const ARRIVAL_TRIES: usize = 5;
+use crate::producer::{Producer, Then, Written};
 
 pub(crate) struct Producers {
     options: Options,
-    owner: Owner,
+    fence: Option<Fence>,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -22,75 +31,80 @@ pub(crate) struct Producers {
 struct State {
     free: Vec<Producer>,
     /// Of those that are gone and may have left a transaction in the air: making them anew ends it.
-    gone: Vec<usize>,
-    /// Another process has taken over: how that was found out.
-    fenced: Option<String>,
+    gone: Vec<String>,
 }
 
 impl Producers {
-    pub fn new(options: Options, owner: Owner) -> Result<Producers> {
-        let count = options.producers.max(1);
-        // The former process may have had more of them.
-        let made = make(&options, (0..count.max(owner.producers()?)).collect());
-        let mut free = made.into_iter().map(|(_, producer)| producer).collect::<Result<Vec<Producer>>>()?;
-        free.truncate(count);
-        arrive(&options, &owner, &mut free[0])?;
-        let state = State { free, gone: Vec::new(), fenced: None };
-        Ok(Producers { options, owner, state: Mutex::new(state), returned: Condvar::new() })
+    pub fn new(options: Options, fence: Option<Fence>) -> Result<Producers> {
+        let made = make(&options, (0..options.producers.max(1)).map(|number| number.to_string()).collect());
+        let free = made.into_iter().map(|(_, producer)| producer).collect::<Result<Vec<Producer>>>()?;
+        Ok(Producers { options, fence, state: Mutex::new(State { free, gone: Vec::new() }), returned: Condvar::new() })
     }
 
     pub fn transact(&self, appends: &[Append]) -> Result<Vec<Written>> {
         let producer = self.take()?;
-        let outcome = producer.transact(appends);
-        if outcome.usable {
+        let outcome = producer.transact(appends, self.fence.as_ref());
+        if outcome.then == Then::GoesOn {
             self.state.lock().free.push(producer);
         } else {
-            let number = producer.number;
+            let name = producer.name.clone();
             // Takes a moment: it waits for what is on its way.
             drop(producer);
-            self.state.lock().gone.push(number);
+            self.state.lock().gone.push(name);
         }
         self.returned.notify_one();
         match outcome.result {
-            Err(Error::Fenced(reason)) => {
-                self.verify()?;
-                Err(Error::Unresolved(format!("Kafka has ended a transaction that took too long: {reason}")))
-            }
+            Err(error) if outcome.then == Then::Fenced => match self.verify() {
+                Err(replaced @ Error::Fenced(_)) => Err(replaced),
+                // Also where it could not be asked: who makes the producer anew asks again.
+                _ => Err(Error::Unresolved(format!("Kafka has ended a transaction that took too long: {error}"))),
+            },
             result => result,
         }
     }
 
-    /// Fails when another process has taken over: from then on all do.
-    fn verify(&self) -> Result<()> {
-        self.owner.verify().inspect_err(|error| {
-            if let Error::Fenced(reason) = error {
-                self.state.lock().fenced = Some(reason.clone());
-                self.returned.notify_all();
-            }
-        })
+    fn group(&self) -> Option<&KafkaGroup> {
+        self.fence.as_ref().map(Fence::group)
     }
 
-    /// Ends what the producers of these numbers may have left in the air. All are free, or gone as before.
-    fn make_anew(&self, numbers: Vec<usize>) -> Result<()> {
+    /// Fails when another process has come in this one's place: from then on all do.
+    fn verify(&self) -> Result<()> {
+        self.group().map_or(Ok(()), KafkaGroup::verify)
+    }
+
+    /// The same, as far as is known.
+    fn check(&self) -> Result<()> {
+        self.group().and_then(KafkaGroup::replaced).map_or(Ok(()), |reason| Err(Error::Fenced(reason)))
+    }
+
+    /// Ends what the producers of these names may have left in the air. All are free, or gone as before.
+    fn make_anew(&self, names: Vec<String>) -> Result<()> {
         if let Err(error) = self.verify() {
-            self.state.lock().gone.extend(numbers);
+            self.state.lock().gone.extend(names);
             // Whoever waits for a producer is to try for itself.
             self.returned.notify_all();
             return Err(error);
         }
-        let made = make(&self.options, numbers);
-        let mut outcome = self.verify();
+        let made = make(&self.options, names);
+        let verified = self.verify();
+        let (mut outcome, mut void) = (Ok(()), Vec::new());
         let mut state = self.state.lock();
-        for (number, producer) in made {
+        for (name, producer) in made {
             match producer {
-                Ok(producer) => state.free.push(producer),
+                Ok(producer) if verified.is_ok() => state.free.push(producer),
+                Ok(producer) => {
+                    state.gone.push(name);
+                    void.push(producer);
+                }
                 Err(error) => {
-                    state.gone.push(number);
+                    state.gone.push(name);
                     outcome = outcome.and(Err(error));
                 }
             }
         }
         drop(state);
+        drop(void);
+        let outcome = verified.and(outcome);
         self.returned.notify_all();
         outcome
     }
@@ -98,16 +112,18 @@ impl Producers {
     fn take(&self) -> Result<Producer> {
         let mut state = self.state.lock();
         loop {
-            if let Some(reason) = &state.fenced {
-                return Err(Error::Fenced(reason.clone()));
+            if let Err(error) = self.check() {
+                // Who waits was woken one at a time.
+                self.returned.notify_all();
+                return Err(error);
             }
             if let Some(producer) = state.free.pop() {
                 return Ok(producer);
             }
             match state.gone.pop() {
-                Some(number) => {
+                Some(name) => {
                     drop(state);
-                    self.make_anew(vec![number])?;
+                    self.make_anew(vec![name])?;
                     state = self.state.lock();
                 }
                 None => self.returned.wait(&mut state),
@@ -122,13 +138,8 @@ impl Producers {
 
     /// Ends what gone producers may have left in the air.
     pub fn settle(&self) -> Result<()> {
-        let gone = {
-            let mut state = self.state.lock();
-            if let Some(reason) = &state.fenced {
-                return Err(Error::Fenced(reason.clone()));
-            }
-            std::mem::take(&mut state.gone)
-        };
+        self.check()?;
+        let gone = std::mem::take(&mut self.state.lock().gone);
         if gone.is_empty() {
             return Ok(());
         }
@@ -136,30 +147,12 @@ impl Producers {
     }
 }
 
-/// Writes down that this process has come. One that is alive yet may fence it once more, before it has seen that.
-fn arrive(options: &Options, owner: &Owner, producer: &mut Producer) -> Result<()> {
-    let arrival = [owner.arrival(options.producers.max(1))];
-    let mut tries = ARRIVAL_TRIES;
-    loop {
-        let outcome = producer.transact(&arrival);
-        tries -= 1;
-        match outcome.result {
-            Ok(written) => {
-                written.iter().for_each(|written| owner.arrived(written.last));
-                return Ok(());
-            }
-            Err(error) if tries == 0 => return Err(error),
-            Err(error) => tracing::warn!(target: "kafka", %error, "could not take over at once"),
-        }
-        *producer = Producer::new(options, producer.number)?;
-    }
-}
-
 /// All at the same time: each waits for the brokers several times.
-fn make(options: &Options, numbers: Vec<usize>) -> Vec<(usize, Result<Producer>)> {
+fn make(options: &Options, names: Vec<String>) -> Vec<(String, Result<Producer>)> {
     std::thread::scope(|scope| {
-        let making: Vec<_> = numbers.into_iter().map(|number| (number, scope.spawn(move || Producer::new(options, number)))).collect();
-        making.into_iter().map(|(number, making)| (number, making.join().expect("making a producer does not panic"))).collect()
+        let begin = |name: String| (name.clone(), scope.spawn(move || Producer::new(options, name)));
+        let making: Vec<_> = names.into_iter().map(begin).collect();
+        making.into_iter().map(|(name, making)| (name, making.join().expect("making a producer does not panic"))).collect()
     })
 }
 

@@ -37,7 +37,7 @@ pub use assignment::{Assignment, Leaving, Seat};
 pub use coordinator::{Config, Coordinator, Holding, Host};
 pub use error::{Error, Result};
 pub use group::{Group, Member, Membership};
-pub use records::{Hello, topic};
+pub use records::{ARRIVAL, ASSIGNMENT, Arrival, Hello, MEMBER, topic};
 pub use unit::Unit;
 
 /// What stays the same of a process when it is started again: a name that its operator gives it.

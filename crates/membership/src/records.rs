@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `assignment` | [`Assignment`] |
 //! | `member/<instance>` | [`Hello`] |
+//! | `arrival/<instance>` | [`Arrival`]: of use to the group only |
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,8 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Assignment, Error, Instance, Result};
 
-pub(crate) const ASSIGNMENT: &str = "assignment";
-pub(crate) const MEMBER: &str = "member/";
+/// The key of the record by which the leader says who runs what.
+pub const ASSIGNMENT: &str = "assignment";
+/// And, before its instance, of that by which a member says what it has taken and let go.
+pub const MEMBER: &str = "member/";
+/// And, before its instance, of that by which a process says that it has come.
+pub const ARRIVAL: &str = "arrival/";
 /// As much as is read at a time.
 const FETCH: FetchLimit = FetchLimit { rows_max: 1_000, bytes_max: 4 << 20 };
 
@@ -35,6 +40,13 @@ pub struct Hello {
     pub acked: u64,
     /// It has committed and stopped everything, and will run nothing more under this id.
     pub gone: bool,
+}
+
+/// A process has come: who came before under the same instance has been replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// On its machine.
+    pub pid: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -141,7 +153,7 @@ fn read_entry(fetched: &Fetched, records: &mut Vec<Record>) {
     for row in 0..fetched.entry.rows() {
         let (key, value) = (columns.key(row).unwrap_or_default(), columns.value(row));
         match read_record(key, value) {
-            Ok(record) => records.push(record),
+            Ok(record) => records.extend(record),
             Err(reason) => {
                 skip(fetched.offset(row), &reason);
                 records.extend((key == ASSIGNMENT.as_bytes()).then_some(Record::UnreadableAssignment));
@@ -150,15 +162,19 @@ fn read_entry(fetched: &Fetched, records: &mut Vec<Record>) {
     }
 }
 
-fn read_record(key: &[u8], value: Option<&[u8]>) -> std::result::Result<Record, String> {
+/// `None`: it is not for members.
+fn read_record(key: &[u8], value: Option<&[u8]>) -> std::result::Result<Option<Record>, String> {
     let key = std::str::from_utf8(key).map_err(|error| error.to_string())?;
     if key == ASSIGNMENT {
         let value = value.ok_or("an assignment cannot be deleted")?;
-        return Ok(Record::Assignment(serde_json::from_slice(value).map_err(|error| error.to_string())?));
+        return Ok(Some(Record::Assignment(serde_json::from_slice(value).map_err(|error| error.to_string())?)));
+    }
+    if key.starts_with(ARRIVAL) {
+        return Ok(None);
     }
     let instance = key.strip_prefix(MEMBER).ok_or_else(|| format!("its key is \"{key}\""))?;
     let hello = value.map(serde_json::from_slice).transpose().map_err(|error| error.to_string())?;
-    Ok(Record::Hello(instance.to_owned(), hello))
+    Ok(Some(Record::Hello(instance.to_owned(), hello)))
 }
 
 #[cfg(test)]
@@ -188,7 +204,9 @@ mod tests {
     fn what_cannot_be_read_is_skipped() {
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
         let mut records = Records::open(Arc::clone(&log), "s").unwrap();
-        for (key, value) in [("x", "{}"), ("member/a", "{}"), ("member/a", "no"), ("assignment", r#"{"epoch":1}"#), ("", "")] {
+        for (key, value) in
+            [("arrival/a", r#"{"pid":1}"#), ("x", "{}"), ("member/a", "{}"), ("member/a", "no"), ("assignment", r#"{"epoch":1}"#), ("", "")]
+        {
             records.write(key, value.as_bytes()).unwrap();
         }
         let keyless = opaque::Record { key: None, value: None, timestamp_ms: 0, headers: &[] };

@@ -38,6 +38,12 @@ pub struct Arguments {
     /// How many brokers keep each topic that is made [default: as the brokers say]
     #[arg(long, env = "MILLPOND_KAFKA_REPLICAS", value_name = "N")]
     kafka_replicas: Option<u16>,
+    /// Names this process among those of the service; the same when it is started again [default: made once, kept in the data directory]
+    #[arg(long, env = "MILLPOND_INSTANCE", value_name = "NAME")]
+    instance: Option<String>,
+    /// Where the service's other processes reach its Postgres side [default: where it listens, by the address that Kafka sees]
+    #[arg(long, env = "MILLPOND_ADVERTISE", value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// Names internal topics: processes that share the work have the same one [default: default]
     #[arg(long, env = "MILLPOND_SERVICE_ID", value_name = "ID")]
     service_id: Option<String>,
@@ -79,6 +85,8 @@ struct File {
     kafka: Option<String>,
     kafka_properties: Option<PathBuf>,
     kafka_replicas: Option<u16>,
+    instance: Option<String>,
+    advertise: Option<String>,
     service_id: Option<String>,
     workers: Option<usize>,
     memory: Option<String>,
@@ -109,6 +117,9 @@ pub struct Kafka {
     pub replicas: Option<u16>,
     /// May hold secrets.
     pub properties: Vec<(String, String)>,
+    /// Letters, digits, '-', '_' and '.'.
+    pub instance: Option<String>,
+    pub advertise: Option<String>,
 }
 
 impl std::fmt::Debug for Kafka {
@@ -140,21 +151,21 @@ impl Arguments {
         };
         let properties_file = self.kafka_properties.or(file.kafka_properties);
         let replicas = self.kafka_replicas.or(file.kafka_replicas);
+        let (instance, advertise) = (self.instance.or(file.instance), self.advertise.or(file.advertise));
         let kafka = match self.kafka.or(file.kafka) {
             Some(bootstrap) => {
                 let properties = kafka_properties(properties_file.as_deref(), &self.kafka_property)?;
-                Some(Kafka { bootstrap, replicas, properties })
+                let instance = instance.map(|instance| name("instance", instance)).transpose()?;
+                Some(Kafka { bootstrap, replicas, properties, instance, advertise: advertise.map(address).transpose()? })
             }
             None if properties_file.is_some() => return Err(Usage::WithoutKafka("kafka-properties")),
             None if !self.kafka_property.is_empty() => return Err(Usage::WithoutKafka("kafka-property")),
             None if replicas.is_some() => return Err(Usage::WithoutKafka("kafka-replicas")),
+            None if instance.is_some() => return Err(Usage::WithoutKafka("instance")),
+            None if advertise.is_some() => return Err(Usage::WithoutKafka("advertise")),
             None => None,
         };
-        let service_id = self.service_id.or(file.service_id).unwrap_or_else(|| SERVICE_ID.to_string());
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if service_id.is_empty() || !service_id.chars().all(plain) {
-            return Err(Usage::Value { option: "service-id", value: service_id, expected: "letters, digits, '-', '_' and '.' only" });
-        }
+        let service_id = name("service-id", self.service_id.or(file.service_id).unwrap_or_else(|| SERVICE_ID.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = self.workers.or(file.workers).unwrap_or(cores);
         if workers == 0 || workers > 1_024 {
@@ -185,6 +196,22 @@ impl Arguments {
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
             ready_file: self.ready_file.or(file.ready_file),
         })
+    }
+}
+
+/// What may be part of a topic's name.
+fn name(option: &'static str, value: String) -> Result<String, Usage> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if value.is_empty() || !value.chars().all(plain) {
+        return Err(Usage::Value { option, value, expected: "letters, digits, '-', '_' and '.' only" });
+    }
+    Ok(value)
+}
+
+fn address(value: String) -> Result<String, Usage> {
+    match value.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(value),
+        _ => Err(Usage::Value { option: "advertise", value, expected: "HOST:PORT" }),
     }
 }
 
@@ -321,6 +348,11 @@ mod tests {
         assert!(wrong(Arguments { memory: Some("much".into()), ..Arguments::default() }).contains("--memory"));
         assert!(wrong(Arguments { commit_interval: Some("0ms".into()), ..Arguments::default() }).contains("--commit-interval"));
         assert!(wrong(Arguments { workers: Some(0), ..Arguments::default() }).contains("--workers"));
+        assert!(wrong(Arguments { instance: Some("a".into()), ..Arguments::default() }).contains("without --kafka"));
+        for advertise in ["host", "host:", ":6455", "host:0", "host:x"] {
+            let kafka = Arguments { kafka: Some("localhost:9092".into()), advertise: Some(advertise.into()), ..Arguments::default() };
+            assert!(wrong(kafka).contains("--advertise"), "{advertise}");
+        }
         assert!(wrong(Arguments { service_id: Some("a b".into()), ..Arguments::default() }).contains("--service-id"));
     }
 }

@@ -45,8 +45,13 @@ struct Batch {
 impl CopyIn {
     pub fn begin(session: &Session, copy: &Copy, target: &str, columns: &[String]) -> Result<CopyIn> {
         session.may_write("COPY FROM")?;
-        if copy.format == CopyFormat::Binary {
-            return Err(Error::unsupported("COPY in binary format is not supported").hint("Use FORMAT text or csv."));
+        let unread = match copy.format {
+            CopyFormat::Text | CopyFormat::Csv => None,
+            CopyFormat::Binary => Some("COPY in binary format is not supported"),
+            CopyFormat::Arrow => Some("COPY FROM STDIN in arrow format is not supported"),
+        };
+        if let Some(unread) = unread {
+            return Err(Error::unsupported(unread).hint("Use FORMAT text or csv."));
         }
         let source = write::writable(session, target)?;
         let slots = write::slots(&source, columns, session.dialect())?;

@@ -5,6 +5,7 @@ mod place;
 
 use datafusion::common::{SchemaError, Span};
 use datafusion::error::DataFusionError;
+use millpond_serving::Elsewhere;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -22,11 +23,17 @@ pub struct Error {
     pub position: Option<u32>,
     /// Where it happened (`COPY t, line 3`).
     pub context: Option<String>,
+    /// The connection ends with it.
+    pub fatal: bool,
 }
 
 impl Error {
     pub fn new(sqlstate: &'static str, message: impl Into<String>) -> Error {
-        Error { sqlstate, message: message.into(), detail: None, hint: None, position: None, context: None }
+        Error { sqlstate, message: message.into(), detail: None, hint: None, position: None, context: None, fatal: false }
+    }
+
+    pub fn fatal(sqlstate: &'static str, message: impl Into<String>) -> Error {
+        Error { fatal: true, ..Error::new(sqlstate, message) }
     }
 
     pub fn unsupported(message: impl Into<String>) -> Error {
@@ -139,8 +146,15 @@ impl From<millpond_serving::Error> for Error {
             millpond_serving::Error::Engine(error) => Error::from(error),
             millpond_serving::Error::State(error) => Error::from(error),
             millpond_serving::Error::Log(error) => Error::from(error),
+            millpond_serving::Error::Elsewhere(error) => Error::from(&error),
             stopped @ millpond_serving::Error::Stopped(_) => Error::new("58000", stopped.to_string()),
         }
+    }
+}
+
+impl From<&Elsewhere> for Error {
+    fn from(error: &Elsewhere) -> Error {
+        Error { hint: error.hint().map(str::to_string), ..Error::new(error.sqlstate(), error.to_string()) }
     }
 }
 
@@ -151,7 +165,7 @@ impl From<millpond_executor::Error> for Error {
             millpond_executor::Error::Plan(error) => Error::planned(error, 0),
             millpond_executor::Error::State(error) => Error::from(error),
             millpond_executor::Error::Log(error) => Error::from(error),
-            millpond_executor::Error::ShuttingDown => Error::new("57P03", "the server is shutting down"),
+            millpond_executor::Error::ShuttingDown => Error::fatal("57P03", "the server is shutting down"),
             other => Error { hint: other.hint(), ..Error::new(other.sqlstate(), other.to_string()) },
         }
     }
@@ -189,6 +203,11 @@ impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Error {
         if let Some(known) = schema_error(&error).and_then(named) {
             return known;
+        }
+        if let DataFusionError::External(root) = error.find_root()
+            && let Some(elsewhere) = root.downcast_ref::<Elsewhere>()
+        {
+            return Error::from(elsewhere);
         }
         let text = error.strip_backtrace();
         let internal =

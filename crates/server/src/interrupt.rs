@@ -86,8 +86,8 @@ impl<'a> Interrupt<'a> {
         tokio::select! {
             () = requested => Error::new("57014", "canceling statement due to user request"),
             () = timeout => Error::new("57014", "canceling statement due to statement timeout"),
-            () = hangup.seen() => Error::new("08006", "the client went away"),
-            () = stopped(stopping) => Error::new("57P01", "terminating connection because the server is shutting down"),
+            () = hangup.seen() => Error::fatal("08006", "the client went away"),
+            () = stopped(stopping) => Error::fatal("57P01", "terminating connection because the server is shutting down"),
         }
     }
 

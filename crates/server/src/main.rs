@@ -5,7 +5,9 @@ mod copy;
 mod error;
 mod functions;
 mod http;
+mod instance;
 mod interrupt;
+mod peers;
 mod pg_catalog;
 mod session;
 mod settings;
@@ -13,6 +15,7 @@ mod statement;
 mod wire;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use clap::Parser;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use millpond_executor::{Engine, Storage};
+use millpond_executor::{Engine, MemberConfig, Storage};
 use millpond_log::Log;
 use millpond_log_embedded::Embedded;
 use millpond_log_kafka::KafkaLog;
@@ -38,6 +41,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Arguments, Config, Kafka, LogFormat};
 use crate::interrupt::stopped;
+use crate::peers::Others;
 use crate::session::Shared;
 
 #[global_allocator]
@@ -73,15 +77,17 @@ fn start_log(format: LogFormat) {
 
 fn run(config: Config) -> Result<()> {
     let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
-    let storage = open_storage(&config)?;
+    let pg = std::net::TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+    let (storage, member) = open_storage(&config, pg.local_addr()?)?;
     let settings = millpond_executor::Config {
         workers: config.workers,
         commit_interval: config.commit_interval,
         service_id: config.service_id.clone(),
+        member,
     };
     let engine = Engine::open(settings, storage).context("the engine cannot start")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("millpond-serve").build()?;
-    let served = runtime.block_on(serve(&config, engine.clone(), metrics));
+    let served = runtime.block_on(serve(&config, pg, engine.clone(), metrics));
     engine.shutdown();
     // Work that was abandoned may still be waiting for something; it is not waited for.
     runtime.shutdown_background();
@@ -89,15 +95,16 @@ fn run(config: Config) -> Result<()> {
     served
 }
 
-fn open_storage(config: &Config) -> Result<Storage> {
+/// What is kept where, and over Kafka as which of the service's processes.
+fn open_storage(config: &Config, listening: SocketAddr) -> Result<(Storage, Option<MemberConfig>)> {
     match &config.kafka {
-        Some(kafka) => open_kafka(config, kafka),
-        None => open_embedded(config),
+        Some(kafka) => open_kafka(config, kafka, listening).map(|(storage, member)| (storage, Some(member))),
+        None => Ok((open_embedded(config)?, None)),
     }
 }
 
 /// Topics are Kafka's; what is in the data directory can be made anew from them.
-fn open_kafka(config: &Config, kafka: &Kafka) -> Result<Storage> {
+fn open_kafka(config: &Config, kafka: &Kafka, listening: SocketAddr) -> Result<(Storage, MemberConfig)> {
     let options = millpond_state_rocksdb::Options {
         memory_bytes: config.memory_bytes,
         // What a loss of power takes, the changelogs have.
@@ -106,16 +113,29 @@ fn open_kafka(config: &Config, kafka: &Kafka) -> Result<Storage> {
     };
     let database = Database::open(&config.data_dir, &options)
         .with_context(|| format!("the data directory {} cannot be opened", config.data_dir.display()))?;
+    let instance = match &kafka.instance {
+        Some(instance) => instance.clone(),
+        None => instance::name(&config.data_dir)?,
+    };
+    let address = match &kafka.advertise {
+        Some(address) => address.clone(),
+        None => instance::address(listening, &kafka.bootstrap)?,
+    };
+    if instance::is_local(&address) && !instance::is_local(&kafka.bootstrap) {
+        tracing::warn!(address, "processes of the service on other machines cannot reach this one there: say --listen or --advertise");
+    }
     let options = millpond_log_kafka::Options {
+        instance: instance.clone(),
         replicas: kafka.replicas,
         properties: kafka.properties.clone(),
         // One for each worker, and some for statements.
         producers: config.workers + 2,
         ..millpond_log_kafka::Options::new(&kafka.bootstrap, &config.service_id)
     };
-    let log: Arc<dyn Log> = Arc::new(KafkaLog::connect(options)?);
+    let (log, group) = KafkaLog::join(options)?;
+    let log: Arc<dyn Log> = Arc::new(log);
     let state = Changelogged::open(database, Arc::clone(&log), &config.service_id).context("the state cannot be brought in")?;
-    Ok(Storage { log, state })
+    Ok((Storage { log, state }, MemberConfig { instance, address, group }))
 }
 
 fn open_embedded(config: &Config) -> Result<Storage> {
@@ -129,14 +149,19 @@ fn open_embedded(config: &Config) -> Result<Storage> {
     Ok(Storage { log: embedded.clone(), state: embedded })
 }
 
-async fn serve(config: &Config, engine: Engine, metrics: PrometheusHandle) -> Result<()> {
-    let pg = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+async fn serve(config: &Config, pg: std::net::TcpListener, engine: Engine, metrics: PrometheusHandle) -> Result<()> {
+    pg.set_nonblocking(true)?;
+    let pg = TcpListener::from_std(pg)?;
     let web = TcpListener::bind(config.http).await.with_context(|| format!("cannot listen on {}", config.http))?;
     let (pg_address, web_address) = (pg.local_addr()?, web.local_addr()?);
     let ready = Arc::new(AtomicBool::new(true));
     let (stop, stopping) = watch::channel(false);
+    let mut serving = Serving::new(engine.clone(), member(config, &pg_address.to_string(), &web_address.to_string()));
+    if let Some(others) = Others::of(&engine) {
+        serving = serving.with_peers(Arc::new(others));
+    }
     let shared = Arc::new(Shared {
-        serving: Serving::new(engine.clone(), member(config, &pg_address.to_string(), &web_address.to_string())),
+        serving,
         committed: watch_commits(&engine),
         engine,
         service_id: config.service_id.clone(),

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use millpond_executor::{Engine, SourceWrite};
 use millpond_planner::Settings as PlanSettings;
-use millpond_serving::Serving;
+use millpond_serving::{Run, Serving, Warnings};
 use millpond_sql::{Dialect, Statement};
 use pgwire::api::ConnectionManager;
 use pgwire::messages::response::TransactionStatus;
@@ -77,6 +78,8 @@ pub struct Session {
     /// A COPY FROM STDIN that is being read, and the statements of its message behind it.
     pub copy: Option<(CopyIn, Pending)>,
     pub notices: Vec<Notice>,
+    /// What turns up while rows are read.
+    pub warnings: Warnings,
     /// Settings that the client is to be told of.
     pub reports: Vec<&'static str>,
 }
@@ -102,6 +105,7 @@ impl Session {
             cursors: BTreeMap::new(),
             copy: None,
             notices: Vec::new(),
+            warnings: Warnings::default(),
             reports: Vec::new(),
         }
     }
@@ -112,6 +116,12 @@ impl Session {
 
     pub fn plan_settings(&self) -> PlanSettings {
         self.settings.plan(&self.shared.service_id, self.shared.columnar)
+    }
+
+    /// For a pull query.
+    pub fn run_with(&self, parameters: Vec<ScalarValue>) -> Run {
+        let warnings = self.warnings.clone();
+        Run { parameters, settings: self.settings.all(), scope: self.settings.scope(), warnings }
     }
 
     pub fn dialect(&self) -> Dialect {

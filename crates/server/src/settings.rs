@@ -1,7 +1,7 @@
 //! What a session can SET.
 
 use millpond_planner::Settings as PlanSettings;
-use millpond_serving::Setting;
+use millpond_serving::{Scope, Setting};
 use millpond_sql::Dialect;
 
 use crate::error::{Error, Result};
@@ -15,6 +15,8 @@ enum Kind {
     /// `off`, or a number with ms, s, min, h; milliseconds without.
     Duration,
     Integer,
+    /// Nothing, `all`, or numbers separated by commas.
+    Partitions,
     /// Told by the server.
     Fixed,
 }
@@ -51,6 +53,12 @@ const DECLARED: &[Declared] = &[
     ),
     setting("emit_every_update", Kind::Boolean, "off", "Forward each intermediate update of an aggregate, not one per commit."),
     setting("idle_timeout", Kind::Duration, "30s", "After how long without a record a source does not hold stream time back; off: never."),
+    setting(
+        "local_partitions",
+        Kind::Partitions,
+        "",
+        "Of tables, only these partitions, which must be here, or all that are here, without asking other members; unset: everything.",
+    ),
     setting("statement_timeout", Kind::Duration, "0", "After how long a statement is cancelled; 0: never."),
     reported("application_name", Kind::Text, "", "What the client calls itself."),
     reported("client_encoding", Kind::OneOf(&["UTF8", "UTF-8", "unicode"]), "UTF8", "The client's character set; only UTF8."),
@@ -175,6 +183,11 @@ impl Settings {
         }
     }
 
+    /// How much a pull query reads.
+    pub fn scope(&self) -> Scope {
+        self.known("local_partitions").parse().unwrap_or_default()
+    }
+
     /// Where push queries start.
     pub fn push_from_earliest(&self) -> bool {
         self.known("auto.offset.reset") == "earliest"
@@ -232,6 +245,10 @@ fn check(declared: &Declared, value: &str) -> Result<String> {
         Kind::Duration => match duration_ms(value) {
             Some(_) => Ok(value.to_string()),
             None => invalid("Write a number with ms, s, min or h, or off.".to_string()),
+        },
+        Kind::Partitions => match value.parse::<Scope>() {
+            Ok(scope) => Ok(scope.to_string()),
+            Err(_) => invalid("Write numbers separated by commas, or all; nothing stands for everything.".to_string()),
         },
         Kind::Integer => match value.parse::<i64>() {
             Ok(_) => Ok(value.to_string()),

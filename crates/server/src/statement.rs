@@ -25,9 +25,11 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use futures::stream::{self, BoxStream, StreamExt};
-use millpond_serving::Pull;
+use millpond_executor::Waiting;
+use millpond_serving::{Pull, Query, Run};
 use millpond_sql::Statement;
 use millpond_sql::ast::{CopyDirection, Kind};
+use tokio::runtime::Handle;
 
 use crate::copy::CopyIn;
 use crate::error::{Error, Result};
@@ -43,12 +45,24 @@ pub enum Answer {
     Done(String),
     /// The client is to send rows.
     CopyIn(Box<CopyIn>),
-    /// Lines for the client, one for each row; a header does not count.
-    CopyOut {
-        columns: usize,
-        header: Option<Bytes>,
-        lines: BoxStream<'static, Result<Vec<Bytes>>>,
-    },
+    CopyOut(CopyOut),
+}
+
+/// What a COPY … TO STDOUT writes.
+pub struct CopyOut {
+    pub columns: usize,
+    /// The data is no text.
+    pub binary: bool,
+    /// Comes before all rows, also when there are none.
+    pub header: Option<Bytes>,
+    pub pieces: BoxStream<'static, Result<Piece>>,
+}
+
+/// Some rows as they are sent.
+pub struct Piece {
+    pub rows: u64,
+    /// A message each.
+    pub messages: Vec<Bytes>,
 }
 
 pub struct Rows {
@@ -119,7 +133,7 @@ async fn dispatch(session: &mut Session, interrupt: &mut Interrupt<'_>, statemen
             CopyDirection::From { target, columns } => Ok(Answer::CopyIn(Box::new(CopyIn::begin(session, copy, target, columns)?))),
             CopyDirection::To { query } => copy_out::copy_out(session, interrupt, copy, query, &given, offset).await,
         },
-        Kind::Show(what) => show::show(session, *what).map(Answer::Rows),
+        Kind::Show(what) => show::show(session, interrupt, *what).await.map(Answer::Rows),
         Kind::ShowSetting(name) => set::show(session, name).map(Answer::Rows),
         Kind::Describe { name, extended } => describe::describe(session, name, *extended).map(Answer::Rows),
         Kind::Explain { statement: explained, .. } => explain::statement(session, interrupt, explained, &given).await.map(Answer::Rows),
@@ -157,7 +171,17 @@ async fn flush(session: &Session, interrupt: &mut Interrupt<'_>) -> Result<Answe
     {
         return Err(Error::new("25001", "FLUSH cannot wait for writes of an open transaction").hint("COMMIT first."));
     }
-    let engine = session.engine().clone();
-    interrupt.block(move || engine.flush()).await?;
+    let (shared, runtime) = (Arc::clone(&session.shared), Handle::current());
+    // Goes with this call, which an interrupt ends.
+    let waiting = Arc::new(());
+    let waited_for = Arc::downgrade(&waiting);
+    interrupt
+        .block(move || {
+            let queries = || runtime.block_on(shared.serving.queries(Run::default())).unwrap_or_default();
+            let failed =
+                || queries().into_iter().filter(Query::has_failed).map(|query| (query.id, query.reason.unwrap_or_default())).collect();
+            shared.engine.flush_for(&Waiting { goes_on: &|| waited_for.strong_count() > 0, failed_elsewhere: &failed })
+        })
+        .await?;
     Ok(Answer::Done("FLUSH".to_string()))
 }

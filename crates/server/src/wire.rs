@@ -6,6 +6,8 @@
 //!                                          pg_catalog        └─► tag, notices, errors
 //! ```
 
+#[cfg(test)]
+mod across_members;
 pub mod connection;
 mod copy;
 mod declared;
@@ -48,7 +50,7 @@ where
 
 impl From<Error> for PgWireError {
     fn from(error: Error) -> PgWireError {
-        let severity = if matches!(error.sqlstate, "57P01" | "57P03" | "08006") { "FATAL" } else { "ERROR" };
+        let severity = if error.fatal { "FATAL" } else { "ERROR" };
         let mut info = ErrorInfo::new(severity.to_string(), error.sqlstate.to_string(), error.message);
         info.severity_nonlocalized = Some(severity.to_string());
         info.detail = error.detail;

@@ -45,6 +45,17 @@ impl WindowRange {
 }
 
 impl Access {
+    /// Nothing is known of the rows that are wanted.
+    pub fn all() -> Access {
+        Access { keys: Keys::All, window: WindowRange::ALL, columns: Vec::new() }
+    }
+
+    /// The rows of `keys`, a value for each key column each.
+    pub fn lookup(source: &Source, keys: Vec<Vec<ScalarValue>>) -> Access {
+        let columns = source.key_columns().map(|column| column.name.clone()).collect();
+        Access { keys: Keys::Lookup(keys), window: WindowRange::ALL, columns }
+    }
+
     pub fn of(source: &Source, dialect: Dialect, filters: &[Expr]) -> Access {
         let bounds: Vec<(&str, Vec<Bound>)> = filters.iter().filter_map(bounds::of).collect();
         let of_column =

@@ -5,38 +5,43 @@
 //!            StreamTable   retained rows of a topic
 //!            TableTable    committed rows of a store: look-ups, bounded scans
 //!            system        millpond.queries, millpond.tasks, …
+//!            rows that are at another member of the service: asked for over the Postgres protocol
 //!  push:  AST ─► topology ─► Engine::push ─► rows as they come, until dropped
 //! ```
 //!
-//! **Invariants.** A statement reads one [`Moment`]: all its tables at one commit. A plan holds no rows and no snapshot, so it can be
-//! kept and run again. Nothing here writes.
+//! **Invariants.** A statement reads one moment: all its tables at one commit, of each member that has some of their rows. A plan holds no
+//! rows and no snapshot, so it can be kept and run again. Nothing here writes.
 
 mod access;
 mod bounds;
 pub mod error;
+mod existing;
+mod gather;
 mod member;
 mod moment;
+mod peers;
 mod placeholders;
 mod pull;
 mod push;
+mod remote;
 mod scan;
+mod scope;
 mod store;
 mod stream_table;
 mod system;
+mod table_read;
 mod table_table;
+mod warnings;
 
-pub use error::{Error, Result};
+pub use error::{Elsewhere, Error, Result};
 pub use member::Member;
-pub use moment::Moment;
+pub use peers::{GroupMember, Owner, Peer, Peers};
 pub use placeholders::types as parameter_types;
-pub use pull::{Pull, Serving};
+pub use pull::{Pull, Run, Serving};
 pub use push::push;
-pub use system::{SCHEMA as SYSTEM_SCHEMA, Setting};
+pub use remote::INSTANCE_PARAMETER;
+pub use scope::Scope;
+pub use system::{Query, SCHEMA as SYSTEM_SCHEMA, Setting};
+pub use warnings::Warnings;
 
-use arrow::array::ArrayRef;
-use millpond_catalog::Source;
-
-/// Which of `keys` (one array for each key column) the table has a row for.
-pub fn existing(source: &Source, keys: &[ArrayRef], moment: &Moment) -> Result<Vec<bool>> {
-    Ok(store::existing(source, keys, moment)?)
-}
+use moment::Moment;

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-/// What `millpond.members` says of a process.
+/// What a process says of itself in `millpond.members`.
 #[derive(Debug, Clone)]
 pub struct Member {
     pub service: String,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -15,22 +15,25 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
-use millpond_catalog::{Snapshot, SourceKind};
+use millpond_catalog::{Snapshot, Source, SourceKind};
 use millpond_executor::Engine;
 use millpond_planner::{Settings, session};
 use millpond_sql::{Dialect, ast};
 use parking_lot::Mutex;
 
+use crate::remote::Remote;
 use crate::stream_table::StreamTable;
-use crate::system::{self, Parameters, Setting};
+use crate::system::{self, Query, Setting, Sources};
 use crate::table_table::TableTable;
-use crate::{Member, Moment, Result, placeholders};
+use crate::{Member, Moment, Peers, Result, Scope, Warnings, existing, placeholders};
 
 /// Plans and runs pull queries. Cheap to clone; one for all sessions.
 #[derive(Clone)]
 pub struct Serving {
     engine: Engine,
     member: Arc<Member>,
+    /// `None`: this process is all of the service.
+    remote: Option<Arc<Remote>>,
     /// The sessions of the newest catalog, one for each dialect that was asked for.
     contexts: Arc<Mutex<Vec<Context>>>,
 }
@@ -40,6 +43,18 @@ struct Context {
     version: u64,
     dialect: Dialect,
     state: Arc<SessionState>,
+}
+
+/// What a run of a query is given besides its plan.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// `$1`, `$2`, …
+    pub parameters: Vec<ScalarValue>,
+    /// What `millpond.settings` shows.
+    pub settings: Vec<Setting>,
+    pub scope: Scope,
+    /// Gets what turns up while rows are read.
+    pub warnings: Warnings,
 }
 
 /// A planned query. It can be run as long as the catalog is the one it was planned against.
@@ -83,8 +98,15 @@ impl Pull {
 }
 
 impl Serving {
+    /// Everything is here.
     pub fn new(engine: Engine, member: Member) -> Serving {
-        Serving { engine, member: Arc::new(member), contexts: Arc::new(Mutex::new(Vec::new())) }
+        Serving { engine, member: Arc::new(member), remote: None, contexts: Arc::new(Mutex::new(Vec::new())) }
+    }
+
+    /// What `peers` say is at another member is read from there.
+    pub fn with_peers(self, peers: Arc<dyn Peers>) -> Serving {
+        // Plans depend on it.
+        Serving { remote: Some(Arc::new(Remote::new(peers))), contexts: Arc::new(Mutex::new(Vec::new())), ..self }
     }
 
     pub fn engine(&self) -> &Engine {
@@ -118,17 +140,10 @@ impl Serving {
         Ok(Pull { version: catalog.version, state, logical, schema, shown, parameters, asks_time, physical: Mutex::new(physical) })
     }
 
-    /// Runs `pull` over what is committed now. `settings` is what `millpond.settings` shows.
-    pub async fn run(&self, pull: &Pull, parameters: Vec<ScalarValue>, settings: &[Setting]) -> Result<SendableRecordBatchStream> {
-        let plan = self.physical(pull, &parameters).await?;
-        let config = pull
-            .state
-            .config()
-            .clone()
-            .with_extension(Arc::new(Moment::now(&self.engine)?))
-            .with_extension(Arc::clone(&self.member))
-            .with_extension(Arc::new(settings.to_vec()))
-            .with_extension(Arc::new(Parameters(parameters)));
+    /// Runs `pull` over what is committed now.
+    pub async fn run(&self, pull: &Pull, run: Run) -> Result<SendableRecordBatchStream> {
+        let plan = self.physical(pull, &run.parameters).await?;
+        let config = pull.state.config().clone().with_extension(Arc::new(self.sources(run)?));
         // Functions are in the plan already.
         let (scalar, higher_order, aggregate, window) = Default::default();
         let (id, runtime) = (pull.state.session_id().to_string(), Arc::clone(pull.state.runtime_env()));
@@ -139,6 +154,23 @@ impl Serving {
         let described = Arc::clone(&schema);
         let rows = rows.map(move |batch| Ok(RecordBatch::try_new(Arc::clone(&described), batch?.columns().to_vec())?));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+
+    /// The persistent queries as all members together see them, and of the internal ones those that have failed.
+    pub async fn queries(&self, run: Run) -> Result<Vec<Query>> {
+        Ok(system::all_queries(&Arc::new(self.sources(run)?)).await?)
+    }
+
+    /// Which of `keys` (one array for each key column) the table has a row for.
+    pub async fn existing(&self, source: &Arc<Source>, keys: &[ArrayRef]) -> Result<Vec<bool>> {
+        Ok(existing::existing(source, keys, &Arc::new(self.sources(Run::default())?)).await?)
+    }
+
+    fn sources(&self, run: Run) -> Result<Sources> {
+        let Run { parameters, settings, scope, warnings } = run;
+        let remote = self.remote.clone();
+        let moment = Arc::new(Moment::now(&self.engine, remote.as_ref().map(|remote| &*remote.peers))?);
+        Ok(Sources { moment, member: Arc::clone(&self.member), settings, parameters, remote, scope, warnings })
     }
 
     /// The plan as EXPLAIN shows it, a line each.
@@ -180,7 +212,7 @@ impl Serving {
         let tables = catalog.sources.values().map(|source| {
             let table: Arc<dyn TableProvider> = match source.kind {
                 SourceKind::Stream => Arc::new(StreamTable::new(Arc::clone(source), dialect)),
-                SourceKind::Table => Arc::new(TableTable::new(Arc::clone(source), dialect)),
+                SourceKind::Table => Arc::new(TableTable::new(Arc::clone(source), dialect, self.remote.is_some())),
             };
             (source.name.clone(), table)
         });

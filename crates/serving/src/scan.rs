@@ -17,13 +17,45 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use futures::stream;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
 
-use crate::system::{Parameters, Setting, Sources};
-use crate::{Member, Moment};
+use crate::system::Sources;
+
+/// Batches that are read one after the other.
+pub type Steps = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// Batches of one partition, in order.
-pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+pub enum Batches {
+    /// So few reads that they are done where the query runs.
+    Quick(Steps),
+    /// Each is read on a thread for blocking work.
+    Blocking(Steps),
+    /// Some come from elsewhere.
+    Stream(BoxStream<'static, Result<RecordBatch>>),
+}
+
+impl Batches {
+    pub fn none() -> Batches {
+        Batches::Quick(Box::new(std::iter::empty()))
+    }
+
+    pub fn map(self, change: impl Fn(RecordBatch) -> Result<RecordBatch> + Send + 'static) -> Batches {
+        match self {
+            Batches::Quick(steps) => Batches::Quick(Box::new(steps.map(move |batch| change(batch?)))),
+            Batches::Blocking(steps) => Batches::Blocking(Box::new(steps.map(move |batch| change(batch?)))),
+            Batches::Stream(batches) => Batches::Stream(batches.map(move |batch| change(batch?)).boxed()),
+        }
+    }
+
+    pub fn into_stream(self) -> BoxStream<'static, Result<RecordBatch>> {
+        match self {
+            Batches::Quick(steps) => stream::iter(steps).boxed(),
+            Batches::Blocking(steps) => blocking(steps).boxed(),
+            Batches::Stream(batches) => batches,
+        }
+    }
+}
 
 /// Where a [`Scan`] gets its rows.
 pub trait Rows: fmt::Debug + Send + Sync {
@@ -37,12 +69,7 @@ pub trait Rows: fmt::Debug + Send + Sync {
     /// For EXPLAIN: the source and how it is reached.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 
-    fn open(&self, partition: usize, sources: Sources) -> Result<Batches>;
-
-    /// So few reads that they are done where the query runs, not on a thread for blocking work.
-    fn quick(&self) -> bool {
-        false
-    }
+    fn open(&self, partition: usize, sources: &Arc<Sources>) -> Result<Batches>;
 }
 
 #[derive(Debug)]
@@ -115,34 +142,44 @@ impl ExecutionPlan for Scan {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let moment = context
+        let sources = context
             .session_config()
-            .get_extension::<Moment>()
+            .get_extension::<Sources>()
             .ok_or_else(|| DataFusionError::Internal("a scan was run without a moment to read".to_string()))?;
-        let sources = Sources {
-            moment,
-            member: context.session_config().get_extension::<Member>(),
-            settings: context.session_config().get_extension::<Vec<Setting>>(),
-            parameters: context.session_config().get_extension::<Parameters>(),
-        };
-        let batches = self.rows.open(partition, sources)?;
         let shape = Shape { filter: self.filter.clone(), projection: self.projection.clone(), left: self.limit };
-        let steps = Steps { batches, shape };
-        let schema = self.schema();
-        if self.rows.quick() {
-            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(steps))));
-        }
-        let rows = stream::try_unfold(steps, |mut steps| async move {
-            let (steps, batch) = tokio::task::spawn_blocking(move || {
-                let batch = steps.next().transpose();
-                (steps, batch)
-            })
-            .await
-            .map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?;
-            Ok(batch?.map(|batch| (batch, steps)))
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+        let batches = match self.rows.open(partition, &sources)? {
+            Batches::Quick(steps) => stream::iter(Shaped { steps, shape }).boxed(),
+            Batches::Blocking(steps) => blocking(Shaped { steps, shape }).boxed(),
+            Batches::Stream(batches) => shaped(batches, shape).boxed(),
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
+}
+
+/// Each of `steps` on a thread for blocking work.
+fn blocking(steps: impl Iterator<Item = Result<RecordBatch>> + Send + 'static) -> impl Stream<Item = Result<RecordBatch>> {
+    stream::try_unfold(steps, |mut steps| async move {
+        let (steps, batch) = tokio::task::spawn_blocking(move || {
+            let batch = steps.next().transpose();
+            (steps, batch)
+        })
+        .await
+        .map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?;
+        Ok(batch?.map(|batch| (batch, steps)))
+    })
+}
+
+fn shaped(batches: BoxStream<'static, Result<RecordBatch>>, shape: Shape) -> impl Stream<Item = Result<RecordBatch>> {
+    stream::try_unfold((batches, shape), |(mut batches, mut shape)| async move {
+        while shape.left != Some(0) {
+            let Some(batch) = batches.next().await else { break };
+            let batch = shape.apply(batch?)?;
+            if batch.num_rows() > 0 {
+                return Ok(Some((batch, (batches, shape))));
+            }
+        }
+        Ok(None)
+    })
 }
 
 /// The rows that `filter` lets through.
@@ -175,17 +212,17 @@ impl Shape {
     }
 }
 
-struct Steps {
-    batches: Batches,
+struct Shaped {
+    steps: Steps,
     shape: Shape,
 }
 
-impl Iterator for Steps {
+impl Iterator for Shaped {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Result<RecordBatch>> {
         while self.shape.left != Some(0) {
-            match self.batches.next()?.and_then(|batch| self.shape.apply(batch)) {
+            match self.steps.next()?.and_then(|batch| self.shape.apply(batch)) {
                 Ok(batch) if batch.num_rows() == 0 => continue,
                 given => return Some(given),
             }

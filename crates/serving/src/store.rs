@@ -1,9 +1,10 @@
 //! Rows of one table's store, batch by batch.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
@@ -11,13 +12,13 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use millpond_catalog::Source;
 use millpond_planner::schema;
-use millpond_state::{KeyRange, StoreId};
+use millpond_state::{KeyRange, Snapshot, StoreId};
 use millpond_streams::operator::partition;
 use millpond_streams::operator::table_key::{TableCodec, WINDOW_BYTES, successor, window, window_suffix};
 
 use crate::Moment;
 use crate::access::{Access, Keys, WindowRange};
-use crate::scan::Batches;
+use crate::scan::Steps;
 use crate::stream_table::{constant, external};
 
 /// What one step of a scan reads at most.
@@ -25,12 +26,12 @@ const STEP_ROWS_MAX: usize = 8_192;
 const STEP_BYTES_MAX: usize = 4 << 20;
 
 pub struct StoreReader {
-    source: Source,
+    source: Arc<Source>,
     schema: SchemaRef,
     codec: TableCodec,
     /// `None`: no task has begun to fill it.
     store: Option<StoreId>,
-    moment: Arc<Moment>,
+    state: Arc<dyn Snapshot>,
 }
 
 /// Keys and values as they are stored, and the partition they lie in.
@@ -54,35 +55,34 @@ impl Stored {
 }
 
 impl StoreReader {
-    pub fn new(source: &Source, schema: SchemaRef, moment: Arc<Moment>) -> Result<StoreReader> {
+    /// Of what `state` has, a snapshot of `moment`'s engine.
+    pub fn new(source: &Arc<Source>, schema: SchemaRef, moment: &Moment, state: Arc<dyn Snapshot>) -> Result<StoreReader> {
         let codec = TableCodec::new(&schema::layout(source)).map_err(external)?;
         let store = moment.engine.storage().state.find_store(&source.table_store());
-        Ok(StoreReader { source: source.clone(), schema, codec, store, moment })
+        Ok(StoreReader { source: Arc::clone(source), schema, codec, store, state })
     }
 
-    /// The rows of `partition`; of all partitions for a look-up.
-    pub fn read(self, access: &Access, partition: u32) -> Result<Batches> {
-        match &access.keys {
-            Keys::Lookup(tuples) => Ok(Box::new(self.look_up(tuples, access.window)?.into_iter().map(Ok))),
-            Keys::All => Ok(Box::new(Scanner { reader: self, partition, next: Vec::new(), end: None, done: false, window: access.window })),
-            Keys::Range { prefix, lower, upper } => {
-                let (next, end) = self.range(prefix, lower.as_ref(), upper.as_ref())?;
-                Ok(Box::new(Scanner { reader: self, partition, next, end, done: false, window: access.window }))
+    /// The rows of `partitions`, one after the other; `None`: of all.
+    pub fn read(self, access: &Access, partitions: Option<Vec<u32>>) -> Result<Steps> {
+        let (next, end) = match &access.keys {
+            Keys::Lookup(tuples) => {
+                return Ok(Box::new(self.look_up(tuples, access.window, partitions.as_deref())?.into_iter().map(Ok)));
             }
-        }
+            Keys::All => (Vec::new(), None),
+            Keys::Range { prefix, lower, upper } => self.range(prefix, lower.as_ref(), upper.as_ref())?,
+        };
+        let mut partitions = partitions.unwrap_or_else(|| (0..self.source.partitions).collect()).into_iter();
+        let partition = partitions.next();
+        Ok(Box::new(Scanner { reader: self, partition, partitions, start: next.clone(), next, end, window: access.window }))
     }
 
-    fn look_up(&self, tuples: &[Vec<ScalarValue>], windows: WindowRange) -> Result<Vec<RecordBatch>> {
+    fn look_up(&self, tuples: &[Vec<ScalarValue>], windows: WindowRange, among: Option<&[u32]>) -> Result<Vec<RecordBatch>> {
         let Some(store) = self.store.filter(|_| !tuples.is_empty()) else { return Ok(Vec::new()) };
-        let width = self.source.key_columns().count();
-        let columns = (0..width)
-            .map(|column| ScalarValue::iter_to_array(tuples.iter().map(|tuple| tuple[column].clone())))
-            .collect::<Result<Vec<ArrayRef>>>()?;
+        let columns = columns(&self.source, tuples)?;
         let keys = self.codec.encode_keys(&columns, None).map_err(external)?;
-        let format = schema::format(&self.source.key_format);
-        let places = partition::partitions(&format, &columns, self.source.partitions, 0).map_err(external)?;
+        let places = places(&self.source, &columns)?;
         let mut batches = Vec::new();
-        for partition in 0..self.source.partitions {
+        for partition in (0..self.source.partitions).filter(|partition| among.is_none_or(|among| among.contains(partition))) {
             let here: Vec<&[u8]> =
                 places.iter().enumerate().filter(|(_, place)| **place == partition).map(|(row, _)| keys.value(row)).collect();
             if here.is_empty() {
@@ -98,7 +98,7 @@ impl StoreReader {
                     })?;
                 }
             } else {
-                let values = self.moment.state.get_many(store, partition, &here).map_err(external)?;
+                let values = self.state.get_many(store, partition, &here).map_err(external)?;
                 let found = here.iter().zip(values).filter_map(|(key, value)| Some((key.to_vec(), value?)));
                 stored.rows.extend(found);
             }
@@ -137,7 +137,7 @@ impl StoreReader {
 
     fn scan(&self, partition: u32, start: &[u8], end: Option<&[u8]>, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
         let Some(store) = self.store else { return Ok(()) };
-        self.moment.state.scan(store, partition, KeyRange { start, end }, visit).map_err(external)
+        self.state.scan(store, partition, KeyRange { start, end }, visit).map_err(external)
     }
 
     /// Rows of the schema that queries see.
@@ -178,33 +178,42 @@ fn window_bounds(key: &[u8], windows: WindowRange) -> (Vec<u8>, Option<Vec<u8>>)
     (start, end)
 }
 
-/// The values of all `keys` of a table, for DELETE to know which there are.
-pub(crate) fn existing(source: &Source, keys: &[ArrayRef], moment: &Moment) -> Result<Vec<bool>> {
-    let codec = TableCodec::new(&schema::layout(source)).map_err(external)?;
-    let Some(store) = moment.engine.storage().state.find_store(&source.table_store()) else { return Ok(vec![false; keys[0].len()]) };
-    let encoded: BinaryArray = codec.encode_keys(keys, None).map_err(external)?;
-    let places = partition::partitions(&schema::format(&source.key_format), keys, source.partitions, 0).map_err(external)?;
-    let found = places.iter().enumerate().map(|(row, place)| {
-        let values = moment.state.get_many(store, *place, &[encoded.value(row)]).map_err(external)?;
-        Ok(values.first().is_some_and(Option::is_some))
-    });
-    found.collect()
+/// The columns of keys that are given one by one.
+fn columns(source: &Source, tuples: &[Vec<ScalarValue>]) -> Result<Vec<ArrayRef>> {
+    let column = |column: usize| ScalarValue::iter_to_array(tuples.iter().map(|tuple| tuple[column].clone()));
+    (0..source.key_columns().count()).map(column).collect()
+}
+
+/// The partition of each key.
+pub fn places(source: &Source, keys: &[ArrayRef]) -> Result<Vec<u32>> {
+    partition::partitions(&schema::format(&source.key_format), keys, source.partitions, 0).map_err(external)
+}
+
+/// The partitions that have some of the keys.
+pub fn partitions_of(source: &Source, tuples: &[Vec<ScalarValue>]) -> Result<Vec<u32>> {
+    if tuples.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: BTreeSet<u32> = places(source, &columns(source, tuples)?)?.into_iter().collect();
+    Ok(places.into_iter().collect())
 }
 
 struct Scanner {
     reader: StoreReader,
-    partition: u32,
+    /// The one that is being read; `None` at the end.
+    partition: Option<u32>,
+    partitions: std::vec::IntoIter<u32>,
+    start: Vec<u8>,
     next: Vec<u8>,
     end: Option<Vec<u8>>,
-    done: bool,
     window: WindowRange,
 }
 
 impl Scanner {
-    fn step(&mut self) -> Result<RecordBatch> {
-        let mut stored = Stored { partition: self.partition, ..Stored::default() };
+    fn step(&mut self, partition: u32) -> Result<RecordBatch> {
+        let mut stored = Stored { partition, ..Stored::default() };
         let windows = self.reader.codec.windowed().then_some(self.window);
-        self.reader.scan(self.partition, &self.next, self.end.as_deref(), &mut |key, value| {
+        self.reader.scan(partition, &self.next, self.end.as_deref(), &mut |key, value| {
             if windows.is_some_and(|range| !overlaps(key, range)) {
                 return ControlFlow::Continue(());
             }
@@ -213,7 +222,10 @@ impl Scanner {
         match stored.rows.last() {
             // The key itself has been read: go on right behind it.
             Some((key, _)) if stored.is_full() => self.next = [key.as_slice(), &[0]].concat(),
-            _ => self.done = true,
+            _ => {
+                self.partition = self.partitions.next();
+                self.next.clone_from(&self.start);
+            }
         }
         self.reader.decode(&stored)
     }
@@ -231,11 +243,10 @@ impl Iterator for Scanner {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Result<RecordBatch>> {
-        if self.done {
-            return None;
+        let step = self.step(self.partition?);
+        if step.is_err() {
+            self.partition = None;
         }
-        let step = self.step();
-        self.done |= step.is_err();
         Some(step)
     }
 }

@@ -193,11 +193,9 @@ impl Rows for StreamRows {
         Ok(())
     }
 
-    fn open(&self, partition: usize, sources: Sources) -> Result<Batches> {
-        let moment = sources.moment;
-        let Some(partition) = self.partitions.get(partition).copied() else {
-            return Ok(Box::new(std::iter::empty()));
-        };
+    fn open(&self, partition: usize, sources: &Arc<Sources>) -> Result<Batches> {
+        let moment = Arc::clone(&sources.moment);
+        let Some(partition) = self.partitions.get(partition).copied() else { return Ok(Batches::none()) };
         let at = TopicPartition { topic: self.source.topic.as_str().into(), partition };
         let range = moment.state.offsets(&at).map_err(external)?;
         let reader = Reader {
@@ -208,7 +206,7 @@ impl Rows for StreamRows {
             moment,
             fetched: Vec::new().into_iter(),
         };
-        Ok(Box::new(reader))
+        Ok(Batches::Blocking(Box::new(reader)))
     }
 }
 

@@ -2,6 +2,9 @@
 
 mod columns;
 mod dead_letters;
+mod members;
+mod queries;
+mod shared;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,16 +15,21 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, Session, TableProvider};
 use datafusion::common::ScalarValue;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::stream;
+use futures::{StreamExt, TryStreamExt};
 use millpond_log::{Cleanup, TopicPartition};
 use millpond_sql::Dialect;
 
 use self::columns::Columns;
+pub use self::queries::Query;
+pub(crate) use self::shared::all_queries;
+use crate::remote::Remote;
 use crate::scan::{Batches, Rows, Scan};
 use crate::stream_table::external;
-use crate::{Member, Moment};
+use crate::{Member, Moment, Scope, Warnings};
 
 /// The schema they are in.
 pub const SCHEMA: &str = "millpond";
@@ -34,34 +42,55 @@ pub struct Setting {
     pub description: String,
 }
 
-/// What goes into a table, read when the query runs.
-#[derive(Clone)]
+/// What goes into tables, read when the query runs.
 pub(crate) struct Sources {
     pub moment: Arc<Moment>,
-    pub member: Option<Arc<Member>>,
-    pub settings: Option<Arc<Vec<Setting>>>,
-    pub parameters: Option<Arc<Parameters>>,
+    pub member: Arc<Member>,
+    pub settings: Vec<Setting>,
+    /// The values of `$1`, `$2`, … where the plan was made without them.
+    pub parameters: Vec<ScalarValue>,
+    /// `None`: there are no other members.
+    pub remote: Option<Arc<Remote>>,
+    pub scope: Scope,
+    pub warnings: Warnings,
 }
 
-/// The values of `$1`, `$2`, … where the plan was made without them.
-#[derive(Debug)]
-pub(crate) struct Parameters(pub Vec<ScalarValue>);
+impl Sources {
+    /// The other members, if they are to be asked, too.
+    fn others(&self) -> Option<&Arc<Remote>> {
+        self.remote.as_ref().filter(|_| self.scope == Scope::Everywhere)
+    }
+}
 
 #[derive(Clone, Copy)]
 struct SystemTable {
     name: &'static str,
     fill: fn(&Sources) -> Result<Columns>,
+    sharing: Sharing,
+}
+
+/// What a table's rows are in a service of several members.
+#[derive(Clone, Copy)]
+enum Sharing {
+    /// Every member gives the same, or what concerns itself only.
+    One,
+    /// Each member has some of them.
+    Union,
+    /// Each member has a part of each.
+    Queries,
+    /// One for each member.
+    Members,
 }
 
 const TABLES: [SystemTable; 8] = [
-    SystemTable { name: "queries", fill: queries },
-    SystemTable { name: "tasks", fill: tasks },
-    SystemTable { name: "members", fill: members },
-    SystemTable { name: "processing_log", fill: processing_log },
-    SystemTable { name: "dead_letters", fill: dead_letters::fill },
-    SystemTable { name: "topics", fill: topics },
-    SystemTable { name: "settings", fill: settings },
-    SystemTable { name: "stores", fill: stores },
+    SystemTable { name: "queries", fill: queries::fill, sharing: Sharing::Queries },
+    SystemTable { name: "tasks", fill: queries::fill_tasks, sharing: Sharing::Union },
+    SystemTable { name: "members", fill: members::fill, sharing: Sharing::Members },
+    SystemTable { name: "processing_log", fill: processing_log, sharing: Sharing::Union },
+    SystemTable { name: "dead_letters", fill: dead_letters::fill, sharing: Sharing::One },
+    SystemTable { name: "topics", fill: topics, sharing: Sharing::One },
+    SystemTable { name: "settings", fill: settings, sharing: Sharing::One },
+    SystemTable { name: "stores", fill: stores, sharing: Sharing::One },
 ];
 
 /// The schema with all of them, their names and columns folded as `dialect` folds.
@@ -128,63 +157,18 @@ impl Rows for SystemRows {
         write!(f, "SystemScan: {SCHEMA}.{}", self.table.name)
     }
 
-    fn open(&self, _: usize, sources: Sources) -> Result<Batches> {
-        let (table, schema) = (self.table, self.schema.clone());
-        let rows = std::iter::once_with(move || -> Result<RecordBatch> { (table.fill)(&sources)?.finish(schema) });
-        Ok(Box::new(rows))
+    fn open(&self, _: usize, sources: &Arc<Sources>) -> Result<Batches> {
+        let (table, schema, sources) = (self.table, Arc::clone(&self.schema), Arc::clone(sources));
+        if sources.others().is_none() || matches!(table.sharing, Sharing::One) {
+            let rows = std::iter::once_with(move || -> Result<RecordBatch> { (table.fill)(&sources)?.finish(schema) });
+            return Ok(Batches::Blocking(Box::new(rows)));
+        }
+        let rows = stream::once(async move {
+            let batches = shared::rows(table, &schema, &sources).await?;
+            Ok::<_, DataFusionError>(stream::iter(batches.into_iter().map(Ok)))
+        });
+        Ok(Batches::Stream(rows.try_flatten().boxed()))
     }
-}
-
-fn queries(sources: &Sources) -> Result<Columns> {
-    let queries = sources.moment.engine.queries();
-    let mut columns = Columns::new(queries.len());
-    columns.text(queries.iter().map(|query| Some(query.id.clone())));
-    columns.text(queries.iter().map(|query| Some(format!("{:?}", query.state).to_lowercase())));
-    columns.text(queries.iter().map(|query| query.reason.clone()));
-    columns.text(queries.iter().map(|query| Some(query.sink.clone())));
-    columns.number(queries.iter().map(|query| Some(query.rows_in as i64)));
-    columns.number(queries.iter().map(|query| Some(query.rows_out as i64)));
-    columns.number(queries.iter().map(|query| Some(query.late as i64)));
-    columns.number(queries.iter().map(|query| Some(query.undecodable as i64)));
-    columns.number(queries.iter().map(|query| Some(query.null_key as i64)));
-    columns.number(queries.iter().map(|query| Some(query.bad_timestamp as i64)));
-    columns.number(queries.iter().map(|query| Some(query.failed_expressions as i64)));
-    columns.number(queries.iter().map(|query| Some(i64::from(query.failures))));
-    columns.double(queries.iter().map(|query| Some(query.progress_percent)));
-    columns.double(queries.iter().map(|query| Some(query.rows_per_second)));
-    columns.number(queries.iter().map(|query| Some(query.lag as i64)));
-    columns.text(queries.iter().map(|query| Some(query.sql.clone())));
-    Ok(columns)
-}
-
-fn tasks(sources: &Sources) -> Result<Columns> {
-    let tasks: Vec<_> = sources.moment.engine.queries().into_iter().flat_map(|query| query.tasks).collect();
-    let mut columns = Columns::new(tasks.len());
-    columns.text(tasks.iter().map(|task| Some(task.id.clone())));
-    columns.text(tasks.iter().map(|task| Some(task.query.clone())));
-    columns.number(tasks.iter().map(|task| Some(i64::from(task.sub_topology))));
-    columns.number(tasks.iter().map(|task| Some(i64::from(task.partition))));
-    columns.number(tasks.iter().map(|task| Some(task.worker as i64)));
-    columns.number(tasks.iter().map(|task| Some(task.rows_in as i64)));
-    columns.number(tasks.iter().map(|task| Some(task.rows_out as i64)));
-    columns.number(tasks.iter().map(|task| Some(task.lag as i64)));
-    columns.double(tasks.iter().map(|task| Some(task.progress_percent)));
-    columns.double(tasks.iter().map(|task| Some(task.rows_per_second)));
-    columns.time(tasks.iter().map(|task| task.stream_time_ms));
-    columns.time(tasks.iter().map(|task| task.last_commit.map(millis)));
-    Ok(columns)
-}
-
-fn members(sources: &Sources) -> Result<Columns> {
-    let members: Vec<_> = sources.member.iter().collect();
-    let mut columns = Columns::new(members.len());
-    columns.text(members.iter().map(|member| Some(member.service.clone())));
-    columns.text(members.iter().map(|member| Some(member.address.clone())));
-    columns.text(members.iter().map(|member| Some(member.http.clone())));
-    columns.text(members.iter().map(|member| Some(member.version.to_string())));
-    columns.time(members.iter().map(|member| Some(millis(member.started))));
-    columns.number(members.iter().map(|member| Some(member.workers as i64)));
-    Ok(columns)
 }
 
 fn processing_log(sources: &Sources) -> Result<Columns> {
@@ -233,7 +217,7 @@ fn topics(sources: &Sources) -> Result<Columns> {
 }
 
 fn settings(sources: &Sources) -> Result<Columns> {
-    let settings: Vec<&Setting> = sources.settings.iter().flat_map(|settings| settings.iter()).collect();
+    let settings = &sources.settings;
     let mut columns = Columns::new(settings.len());
     columns.text(settings.iter().map(|setting| Some(setting.name.clone())));
     columns.text(settings.iter().map(|setting| Some(setting.value.clone())));

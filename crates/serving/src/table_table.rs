@@ -27,22 +27,30 @@ use millpond_sql::Dialect;
 use crate::access::Access;
 use crate::bounds;
 use crate::placeholders;
+use crate::remote::select::can_go_along;
 use crate::scan::{Batches, Rows, Scan, select};
-use crate::store::StoreReader;
 use crate::stream_table::filter;
 use crate::system::Sources;
+use crate::table_read::{TableRead, looked_at};
 
 #[derive(Debug)]
 pub struct TableTable {
     source: Arc<Source>,
     dialect: Dialect,
     schema: SchemaRef,
+    /// Some rows may be at other members: filters that can go along spare their way.
+    shared: bool,
 }
 
 impl TableTable {
-    pub fn new(source: Arc<Source>, dialect: Dialect) -> TableTable {
+    pub fn new(source: Arc<Source>, dialect: Dialect, shared: bool) -> TableTable {
         let schema = schema::source_schema(&source, dialect);
-        TableTable { source, dialect, schema }
+        TableTable { source, dialect, schema, shared }
+    }
+
+    /// Whether `filter` bounds what is read of the store.
+    fn bounds(&self, filter: &Expr) -> bool {
+        bounds::of(filter).is_some_and(|(column, _)| self.orders(column))
     }
 
     /// Whether the store is ordered by `column`.
@@ -68,9 +76,11 @@ impl TableProvider for TableTable {
         let binds_key = Access::binds_key(&self.source, known.iter());
         let mut supported = Vec::with_capacity(filters.len());
         for (filter, known) in filters.iter().zip(&known) {
-            let ordered = bounds::of(known).is_some_and(|(column, _)| self.orders(column));
-            supported.push(if ordered && (binds_key || !placeholders::has_any(filter)?) {
+            let bound = self.bounds(known) && (binds_key || !placeholders::has_any(filter)?);
+            supported.push(if bound {
                 TableProviderFilterPushDown::Exact
+            } else if self.shared && can_go_along(filter) {
+                TableProviderFilterPushDown::Inexact
             } else {
                 TableProviderFilterPushDown::Unsupported
             });
@@ -89,13 +99,22 @@ impl TableProvider for TableTable {
         for filter in filters {
             parameterised |= placeholders::has_any(filter)?;
         }
+        let read = TableRead {
+            source: Arc::clone(&self.source),
+            dialect: self.dialect,
+            schema: Arc::clone(&self.schema),
+            access: if parameterised { Access::all() } else { Access::of(&self.source, self.dialect, filters) },
+            filters: filters.to_vec(),
+            columns: looked_at(&self.schema, projection, filters),
+            limit,
+        };
+        let read = Arc::new(read);
         let (rows, filter): (Arc<dyn Rows>, _) = if parameterised {
-            let (source, schema) = (self.source.clone(), self.schema.clone());
-            (Arc::new(BoundRows { source, dialect: self.dialect, schema, filters: filters.to_vec() }), None)
+            (Arc::new(BoundRows { read }), None)
         } else {
-            let access = Access::of(&self.source, self.dialect, filters);
-            let filter = filter(state, &self.schema, filters)?;
-            (Arc::new(TableRows { source: self.source.clone(), schema: self.schema.clone(), access }), filter)
+            // The others are applied above.
+            let exact: Vec<Expr> = filters.iter().filter(|filter| self.bounds(filter)).cloned().collect();
+            (Arc::new(TableRows { read }), filter(state, &self.schema, &exact)?)
         };
         Ok(Arc::new(Scan::new(rows, filter, projection.cloned(), limit)?))
     }
@@ -103,72 +122,62 @@ impl TableProvider for TableTable {
 
 #[derive(Debug)]
 struct TableRows {
-    source: Arc<Source>,
-    schema: SchemaRef,
-    access: Access,
+    read: Arc<TableRead>,
 }
 
 impl Rows for TableRows {
     fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        Arc::clone(&self.read.schema)
     }
 
     fn partitions(&self) -> usize {
-        if self.access.is_lookup() { 1 } else { self.source.partitions as usize }
+        if self.read.access.is_lookup() { 1 } else { self.read.source.partitions as usize }
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TableScan: {}{}", self.source.name, self.access)
+        write!(f, "TableScan: {}{}", self.read.source.name, self.read.access)
     }
 
-    fn open(&self, partition: usize, sources: Sources) -> Result<Batches> {
-        let moment = sources.moment;
-        let reader = StoreReader::new(&self.source, self.schema.clone(), moment)?;
-        reader.read(&self.access, partition as u32)
-    }
-
-    fn quick(&self) -> bool {
-        self.access.is_lookup()
+    fn open(&self, partition: usize, sources: &Arc<Sources>) -> Result<Batches> {
+        let index = (!self.read.access.is_lookup()).then_some(partition as u32);
+        self.read.open(index, sources)
     }
 }
 
 /// The rows of keys that are parameters: one partition, whatever they turn out to be.
 #[derive(Debug)]
 struct BoundRows {
-    source: Arc<Source>,
-    dialect: Dialect,
-    schema: SchemaRef,
-    filters: Vec<Expr>,
+    /// Its filters have parameters.
+    read: Arc<TableRead>,
 }
 
 impl Rows for BoundRows {
     fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        Arc::clone(&self.read.schema)
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
-        write!(f, "TableScan: {} lookup=[{}]", self.source.name, filters.join(" AND "))
+        let filters: Vec<String> = self.read.filters.iter().map(ToString::to_string).collect();
+        write!(f, "TableScan: {} lookup=[{}]", self.read.source.name, filters.join(" AND "))
     }
 
-    fn open(&self, _: usize, sources: Sources) -> Result<Batches> {
-        let values = sources.parameters.as_ref().map_or(&[][..], |parameters| &parameters.0);
-        let filters = self.filters.iter().map(|filter| placeholders::fill(filter, values)).collect::<Result<Vec<Expr>>>()?;
-        let schema = DFSchema::try_from(self.schema.as_ref().clone())?;
+    fn open(&self, _: usize, sources: &Arc<Sources>) -> Result<Batches> {
+        let fill = |filter: &Expr| placeholders::fill(filter, &sources.parameters);
+        let filters = self.read.filters.iter().map(fill).collect::<Result<Vec<Expr>>>()?;
+        let schema = DFSchema::try_from(self.read.schema.as_ref().clone())?;
         let (properties, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
         let physical = |filter: &Expr| create_physical_expr(filter, &schema, &properties, &planning);
         let filter = conjunction(filters.iter().map(physical).collect::<Result<Vec<_>>>()?);
-        let access = Access::of(&self.source, self.dialect, &filters);
-        let partitions = if access.is_lookup() { 1 } else { self.source.partitions };
-        let mut parts: Vec<Batches> = Vec::new();
-        for partition in 0..partitions {
-            let reader = StoreReader::new(&self.source, self.schema.clone(), Arc::clone(&sources.moment))?;
-            parts.push(reader.read(&access, partition)?);
-        }
-        Ok(Box::new(parts.into_iter().flatten().map(move |batch| select(&filter, &batch?))))
-    }
-
-    fn quick(&self) -> bool {
-        true
+        let TableRead { source, dialect, schema, columns, limit, .. } = self.read.as_ref();
+        let read = TableRead {
+            source: Arc::clone(source),
+            dialect: *dialect,
+            schema: Arc::clone(schema),
+            access: Access::of(source, *dialect, &filters),
+            filters,
+            columns: Arc::clone(columns),
+            limit: *limit,
+        };
+        Ok(Arc::new(read).open(None, sources)?.map(move |batch| select(&filter, &batch)))
     }
 }

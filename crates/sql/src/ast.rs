@@ -146,6 +146,8 @@ pub enum CopyFormat {
     Text,
     Csv,
     Binary,
+    /// An Arrow IPC stream; TO STDOUT only.
+    Arrow,
 }
 
 /// `COPY name [(columns)] FROM STDIN` or `COPY (query)|name TO STDOUT`, with the options Postgres has in both spellings.

@@ -150,9 +150,10 @@ impl Options {
                     "text" => CopyFormat::Text,
                     "csv" => CopyFormat::Csv,
                     "binary" => CopyFormat::Binary,
+                    "arrow" => CopyFormat::Arrow,
                     _ => {
                         return Err(Error::new(INVALID_PARAMETER_VALUE, format!("COPY format \"{format}\" not recognized"), position)
-                            .hint("Formats are text, csv and binary."));
+                            .hint("Formats are text, csv and, of what is copied TO STDOUT, arrow."));
                     }
                 });
                 cursor.skip(1);
@@ -205,7 +206,7 @@ impl Options {
     fn checked(self, direction: CopyDirection, what: Position) -> Result<Copy, Error> {
         let format = self.format.unwrap_or(CopyFormat::Text);
         let csv = format == CopyFormat::Csv;
-        let binary = format == CopyFormat::Binary;
+        let binary = matches!(format, CopyFormat::Binary | CopyFormat::Arrow);
         for (option, given, allowed) in [
             ("DELIMITER", self.delimiter.is_some(), !binary),
             ("NULL", self.null.is_some(), !binary),

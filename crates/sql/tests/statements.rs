@@ -428,6 +428,7 @@ fn copy() {
     let plain = copied("COPY t FROM STDIN");
     assert_eq!((plain.format, plain.delimiter, plain.null.as_str(), plain.header), (CopyFormat::Text, '\t', "\\N", false));
     assert_eq!(copied("COPY t FROM STDIN (FORMAT binary)").format, CopyFormat::Binary);
+    assert_eq!(copied("COPY t TO STDOUT (FORMAT arrow)").format, CopyFormat::Arrow);
     let CopyDirection::To { query } = copied("COPY (SELECT * FROM spend EMIT CHANGES) TO STDOUT").direction else { panic!() };
     assert_eq!((query.body.to_string().as_str(), query.emit), ("SELECT * FROM spend", Some(Emit::Changes)));
     let CopyDirection::To { query } = copied("COPY millpond.queries (id, sql) TO STDOUT CSV").direction else { panic!() };

@@ -1,6 +1,7 @@
 //! The [`Backend`] that tasks see.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use hashbrown::{HashMap, HashSet};
@@ -26,6 +27,8 @@ pub struct Changelogged {
     taken_over: Mutex<Partitions>,
     /// How far the offsets topic has been brought in.
     pub(crate) reached: Mutex<u64>,
+    /// Something of it was passed over that is needed by now: the next look begins at its start.
+    pub(crate) passed_over: AtomicBool,
     /// The numbers of the stores' changelogs, as the offsets topic has them.
     pub(crate) numbers: Mutex<HashMap<String, u64>>,
 }
@@ -75,6 +78,7 @@ impl Changelogged {
             opening: Mutex::new(()),
             taken_over: Mutex::default(),
             reached: Mutex::default(),
+            passed_over: AtomicBool::new(false),
             numbers: Mutex::default(),
         };
         backend.catch_up()?;
@@ -93,6 +97,25 @@ impl Changelogged {
             taken_over.current.remove(&(writes.store, writes.partition));
             taken_over.behind.insert((writes.store, writes.partition));
         }
+    }
+
+    /// What the database has of the store.
+    fn forget_copy(&self, name: &str) -> Result<()> {
+        if let Some(id) = self.database.find_store(name) {
+            self.stores.write().remove(&id);
+            let mut taken_over = self.taken_over.lock();
+            taken_over.current.retain(|(store, _)| *store != id);
+            taken_over.behind.retain(|(store, _)| *store != id);
+            drop(taken_over);
+            restore::forget_positions(self, id)?;
+        }
+        self.database.drop_store(name)
+    }
+
+    /// The partitions of the store that are written from here.
+    pub(crate) fn own_partitions(&self, store: StoreId) -> Vec<u32> {
+        let taken_over = self.taken_over.lock();
+        taken_over.current.iter().filter(|(of, _)| *of == store).map(|(_, partition)| *partition).collect()
     }
 
     /// The records that the writes are, and behind each of them what it is the changelog of, with its number.
@@ -190,31 +213,38 @@ impl Backend for Changelogged {
         }
     }
 
+    fn thrown_out(&self) {
+        // As long as partitions were taken to be written from here, what others wrote of them was passed over.
+        self.passed_over.store(true, Ordering::Release);
+    }
+
     fn catch_up(&self) -> Result<()> {
+        self.log.settle(&self.offsets)?;
         restore::offsets(self)
     }
 
-    fn drop_store(&self, name: &str) -> Result<()> {
-        if !topics::is_shared(name) {
+    fn look(&self) -> Result<()> {
+        restore::offsets(self)
+    }
+
+    fn drop_stores(&self, names: &[&str]) -> Result<()> {
+        for name in names.iter().filter(|name| !topics::is_shared(name)) {
             match self.log.delete_topic(&topics::changelog(&self.service_id, name)) {
                 Ok(()) | Err(millpond_log::Error::UnknownTopic(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        restore::forget(self, name)?;
-        self.forget_store(name)
+        restore::forget(self, names)?;
+        names.iter().try_for_each(|name| self.forget_copy(name))
     }
 
+    /// What was committed from here after the other process had dropped the store is taken back.
     fn forget_store(&self, name: &str) -> Result<()> {
-        if let Some(id) = self.database.find_store(name) {
-            self.stores.write().remove(&id);
-            let mut taken_over = self.taken_over.lock();
-            taken_over.current.retain(|(store, _)| *store != id);
-            taken_over.behind.retain(|(store, _)| *store != id);
-            drop(taken_over);
-            restore::forget_positions(self, id)?;
-        }
-        self.database.drop_store(name)
+        let taken_back = restore::take_back(self, name);
+        self.forget_copy(name)?;
+        // With it goes what has been brought in of the one that was made anew.
+        self.passed_over.store(true, Ordering::Release);
+        taken_back
     }
 
     fn stores(&self) -> Result<Vec<(String, StoreId)>> {

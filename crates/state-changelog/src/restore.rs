@@ -1,13 +1,14 @@
 //! Brings into the database what the log has and it has not.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use millpond_log::opaque::Columns;
 use millpond_log::{
     Append, Cleanup, Entry, Error as LogError, FetchLimit, OffsetRange, Payload, TopicConfig, TopicPartition, Transaction, opaque,
 };
-use millpond_state::{Error, KeyRange, Reader, Result, StoreConfig, StoreId, WriteSet, Writes};
+use millpond_state::{Backend, Error, KeyRange, Reader, Result, StoreConfig, StoreId, WriteSet, Writes};
 use millpond_state_rocksdb::Family;
 use millpond_state_rocksdb::rocksdb::WriteBatch;
 
@@ -67,7 +68,7 @@ pub(crate) fn ensure(backend: &Changelogged, store: &str, config: StoreConfig) -
             let known = || backend.numbers.lock().get(store).copied();
             if known().is_none() {
                 // Another process may have made it a moment ago.
-                offsets(backend)?;
+                backend.catch_up()?;
             }
             known()
         }
@@ -167,9 +168,13 @@ fn clear(backend: &Changelogged, store: StoreId, partition: u32) -> Result<()> {
     backend.database.commit(WriteBatch::default(), &[&set_of(keys)])
 }
 
-/// What the offsets topic has got since this was last done, but of partitions that are written from here.
+/// What the offsets topic has got since this was last done, but of partitions that are written from here. What is not committed yet comes the next
+/// time.
 pub(crate) fn offsets(backend: &Changelogged) -> Result<()> {
     let mut reached = backend.reached.lock();
+    if backend.passed_over.swap(false, Ordering::AcqRel) {
+        *reached = 0;
+    }
     let (changes, end) = changes(backend, *reached)?;
     apply(backend, changes, |store, partition| backend.is_foreign(store, partition))?;
     *reached = end;
@@ -179,6 +184,7 @@ pub(crate) fn offsets(backend: &Changelogged) -> Result<()> {
 /// What the offsets topic has of one partition of a store that shares it.
 pub(crate) fn shared_partition(backend: &Changelogged, name: &str, partition: u32) -> Result<()> {
     let wanted = (backend.database.open_store(name)?, partition);
+    backend.log.settle(&backend.offsets)?;
     let (changes, _) = changes(backend, 0)?;
     apply(backend, changes, |store, partition| (store, partition) == wanted)
 }
@@ -195,7 +201,11 @@ fn apply(backend: &Changelogged, changes: Changes, is_wanted: impl Fn(StoreId, u
             Of::Row { store, partition, .. } | Of::Horizon { store, partition } => (store, partition),
             Of::Changelog { store } => {
                 match value {
-                    Some(value) => backend.numbers.lock().insert(store.to_owned(), offsets::read_changelog(&value).ok_or_else(corrupt)?),
+                    Some(value) => {
+                        // There is one of that name, wherever its rows are.
+                        backend.database.open_store(store)?;
+                        backend.numbers.lock().insert(store.to_owned(), offsets::read_changelog(&value).ok_or_else(corrupt)?)
+                    }
                     None => backend.numbers.lock().remove(store),
                 };
                 continue;
@@ -230,7 +240,6 @@ fn apply(backend: &Changelogged, changes: Changes, is_wanted: impl Fn(StoreId, u
 /// The last change of each key of the offsets topic from `next` on, or from its beginning where that is later; and where it ends.
 fn changes(backend: &Changelogged, next: u64) -> Result<(Changes, u64)> {
     let topic = &backend.offsets;
-    backend.log.settle(topic)?;
     let OffsetRange { start, end } = backend.log.offsets(topic)?;
     let (mut next, mut changes) = (next.max(start), Changes::new());
     while next < end {
@@ -247,22 +256,50 @@ fn changes(backend: &Changelogged, next: u64) -> Result<(Changes, u64)> {
     Ok((changes, next))
 }
 
-/// Takes what the offsets topic has of a store back.
-pub(crate) fn forget(backend: &Changelogged, store: &str) -> Result<()> {
+/// Takes what the offsets topic has of stores back.
+pub(crate) fn forget(backend: &Changelogged, stores: &[&str]) -> Result<()> {
+    if stores.is_empty() {
+        return Ok(());
+    }
     let is_of = |key: &[u8]| match offsets::read(key) {
-        Some(Of::Row { store: of, .. } | Of::Horizon { store: of, .. } | Of::Changelog { store: of }) => of == store,
+        Some(Of::Row { store, .. } | Of::Horizon { store, .. } | Of::Changelog { store }) => stores.contains(&store),
         None => false,
     };
+    backend.log.settle(&backend.offsets)?;
     let (changes, _) = changes(backend, 0)?;
     let keys: Vec<Vec<u8>> = changes.into_iter().filter(|(key, value)| value.is_some() && is_of(key)).map(|(key, _)| key).collect();
+    delete(backend, &keys)?;
+    let mut numbers = backend.numbers.lock();
+    numbers.retain(|store, _| !stores.contains(&store.as_str()));
+    Ok(())
+}
+
+/// Takes back what the offsets topic has of the partitions of a store that are written from here.
+pub(crate) fn take_back(backend: &Changelogged, name: &str) -> Result<()> {
+    let Some(store) = backend.database.find_store(name) else { return Ok(()) };
+    let mut keys = Vec::new();
+    for partition in backend.own_partitions(store) {
+        if topics::is_shared(name) {
+            backend.database.scan(store, partition, KeyRange::ALL, &mut |key, _| {
+                keys.push(offsets::row_key(name, partition, key));
+                std::ops::ControlFlow::Continue(())
+            })?;
+        }
+        if backend.database.expiry(store, partition).is_some() {
+            keys.push(offsets::horizon_key(name, partition));
+        }
+    }
+    delete(backend, &keys)
+}
+
+/// Deletes rows of the offsets topic.
+fn delete(backend: &Changelogged, keys: &[Vec<u8>]) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
     }
-    let topic = &backend.offsets;
     let gone = keys.iter().map(|key| opaque::Record { key: Some(key), value: None, timestamp_ms: 1, headers: &[] });
-    let append = Append { target: topic.clone(), entry: Entry::opaque(opaque::batch(gone)) };
+    let append = Append { target: backend.offsets.clone(), entry: Entry::opaque(opaque::batch(gone)) };
     backend.log.append(Transaction { appends: vec![append] })?;
-    backend.numbers.lock().remove(store);
     Ok(())
 }
 

@@ -118,7 +118,7 @@ fn state_of_a_store_that_was_dropped_and_made_anew_elsewhere_is_not_mixed_with_t
     put(&one, store, 0, &[("old", Some("1"))]);
     take(&other, "q/aggregate", 1);
     drop(other);
-    one.drop_store("q/aggregate").unwrap();
+    one.drop_stores(&["q/aggregate"]).unwrap();
     let store = take(&one, "q/aggregate", 1);
     for round in 0..5 {
         put(&one, store, 0, &[("new", Some(&format!("{round}")))]);
@@ -126,6 +126,25 @@ fn state_of_a_store_that_was_dropped_and_made_anew_elsewhere_is_not_mixed_with_t
     let other = open(second.path(), &log);
     let store = take(&other, "q/aggregate", 1);
     assert_eq!((value(&other, store, 0, "old"), value(&other, store, 0, "new").as_deref()), (None, Some("4")));
+}
+
+#[test]
+fn what_is_committed_after_a_drop_elsewhere_does_not_stay() {
+    let (_directory, one, log) = new();
+    let second = tempfile::tempdir().unwrap();
+    let other = open(second.path(), &log);
+    let store = take(&other, "q/0/positions", 1);
+    put(&other, store, 0, &[("input", Some("1"))]);
+    one.catch_up().unwrap();
+    one.drop_stores(&["q/0/positions"]).unwrap();
+    // It has not heard of that yet.
+    put(&other, store, 0, &[("input", Some("2"))]);
+    other.forget_store("q/0/positions").unwrap();
+    for process in [&one, &other] {
+        process.catch_up().unwrap();
+        let store = take(process, "q/0/positions", 1);
+        assert_eq!(value(process, store, 0, "input"), None);
+    }
 }
 
 #[test]
@@ -220,10 +239,10 @@ fn a_dropped_store_does_not_come_back() {
     for name in ["q/aggregate", "q/0/positions"] {
         let store = backend.open_store(name, StoreConfig::keep(1)).unwrap();
         put(&backend, store, 0, &[("a", Some("1"))]);
-        backend.drop_store(name).unwrap();
+        backend.drop_stores(&[name]).unwrap();
         let again = take(&backend, name, 1);
         assert_eq!(value(&backend, again, 0, "a"), None, "{name}");
-        backend.drop_store(name).unwrap();
+        backend.drop_stores(&[name]).unwrap();
     }
     drop((backend, directory));
     let directory = tempfile::tempdir().unwrap();

@@ -131,7 +131,7 @@ pub fn a_snapshot_stays_as_it_is(backend: &dyn Backend, log: &dyn Log) {
     assert_eq!((fetch.entries.iter().map(|fetched| fetched.entry.rows()).sum::<usize>(), fetch.next_offset), (2, end));
     assert!(snapshot.fetch(&at("t"), end, FetchLimit::NONE).unwrap().entries.is_empty());
     assert!(snapshot.fetch(&at("t"), end + 1, FetchLimit::NONE).is_err(), "beyond the snapshot's end");
-    backend.drop_store("s").unwrap();
+    backend.drop_stores(&["s"]).unwrap();
     assert_eq!(rows(&*snapshot, store, 0, KeyRange::ALL), [text("a", "1"), text("b", "1")]);
 }
 
@@ -213,8 +213,8 @@ pub fn a_dropped_store_is_empty(backend: &dyn Backend, _log: &dyn Log) {
     for store in [gone, kept] {
         put(backend, store, 0, &[(b"k", Some(b"v"))]);
     }
-    backend.drop_store("gone").unwrap();
-    backend.drop_store("never was").unwrap();
+    backend.drop_stores(&["gone", "never was"]).unwrap();
+    backend.drop_stores(&[]).unwrap();
     assert!(rows(backend, gone, 0, KeyRange::ALL).is_empty());
     let again = backend.open_store("gone", StoreConfig::keep(4)).unwrap();
     assert!(rows(backend, again, 0, KeyRange::ALL).is_empty());

@@ -111,22 +111,23 @@ pub trait Backend: Reader {
     fn take_over(&self, store: StoreId, partition: u32) -> Result<()>;
 
     /// Another process may commit to the partition of that store from now on: what is here may be old until it is taken over again.
-    fn let_go(&self, name: &str, partition: u32) {
-        let _ = (name, partition);
-    }
+    fn let_go(&self, name: &str, partition: u32);
 
-    /// Other processes have let go of partitions that are going to be taken over here.
-    fn catch_up(&self) -> Result<()> {
-        Ok(())
-    }
+    /// Other processes may have committed to what is here before it was let go.
+    fn thrown_out(&self);
 
-    /// Forgets the store and its rows.
-    fn drop_store(&self, name: &str) -> Result<()>;
+    /// Other processes have let go of partitions that are going to be taken over here: brings in what they have committed, and waits for what is
+    /// under way.
+    fn catch_up(&self) -> Result<()>;
+
+    /// Brings in what can be seen of what others have committed. Waits for nothing that is under way.
+    fn look(&self) -> Result<()>;
+
+    /// Forgets the stores and their rows. Those that are not there may have rows elsewhere, which go, too.
+    fn drop_stores(&self, names: &[&str]) -> Result<()>;
 
     /// Another process has dropped the store, and may have made it anew since: forgets what is here of it.
-    fn forget_store(&self, name: &str) -> Result<()> {
-        self.drop_store(name)
-    }
+    fn forget_store(&self, name: &str) -> Result<()>;
 
     /// Names and ids of all stores.
     fn stores(&self) -> Result<Vec<(String, StoreId)>>;

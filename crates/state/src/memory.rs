@@ -116,13 +116,30 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
-    fn drop_store(&self, name: &str) -> Result<()> {
+    // Rows are here only, and nobody else's.
+    fn let_go(&self, _name: &str, _partition: u32) {}
+
+    fn thrown_out(&self) {}
+
+    fn catch_up(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn look(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn drop_stores(&self, names: &[&str]) -> Result<()> {
         let mut stores = self.stores.write();
-        if let Some(id) = stores.ids.remove(name) {
+        for id in names.iter().filter_map(|name| stores.ids.remove(*name)).collect::<Vec<_>>() {
             stores.partitions.retain(|(store, _), _| *store != id);
             stores.expiries.retain(|(store, _), _| *store != id);
         }
         Ok(())
+    }
+
+    fn forget_store(&self, name: &str) -> Result<()> {
+        self.drop_stores(&[name])
     }
 
     fn stores(&self) -> Result<Vec<(String, StoreId)>> {

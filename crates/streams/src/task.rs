@@ -31,6 +31,7 @@ use crate::time::{Clock, Head, StreamTime, Turn, next_input};
 use crate::{Error, Result};
 
 pub use self::input::{Input, WAITING_BYTES_MAX};
+pub use self::position::{committed_position, positions_store};
 
 /// So many incidents wait to be taken; beyond, those are dropped that carry no raw record.
 pub const INCIDENTS_MAX: usize = 10_000;

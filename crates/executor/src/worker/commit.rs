@@ -122,9 +122,9 @@ impl Worker {
             written.push(part.commit.appends.iter().map(|append| Arc::clone(&append.target.topic)).collect());
             log.appends.append(&mut part.commit.appends);
             writes.append(std::mem::take(&mut part.commit.writes));
-            if let Some(store) = self.tasks[part.task].query.plan.as_ref().and_then(|plan| plan.counters) {
-                let total = progress.counters_with(part.counters);
-                writes.push(counters::write(store, progress.sub_topology, progress.partition, &total));
+            let plan = self.tasks[part.task].query.plan.as_ref();
+            if let Some(store) = plan.and_then(|plan| plan.counters.get(&progress.sub_topology)) {
+                writes.push(counters::write(*store, progress.partition, &progress.counters_with(part.counters)));
             }
         }
         let committed = self.dead_letters(&parts).and_then(|letters| {
@@ -146,25 +146,28 @@ impl Worker {
         }
     }
 
-    /// A topic that is not there, or does not take what is written, is the fault of those that write to it, and the others go on from the last commit; any other error may
-    /// be over by and by: all wait.
+    /// A topic that is not there, or does not take what is written, is the fault of those that write to it, and the others go on from the last
+    /// commit. So do all where the process was not a member of its service at that moment: those that are to go on here, that is. Any other
+    /// error may be over by and by: all wait.
     fn after_failed_commit(&mut self, parts: &[Part], written: &[BTreeSet<Arc<str>>], error: &crate::Error) -> Vec<Failure> {
-        let at_fault = match error {
-            crate::Error::Log(error) | crate::Error::State(millpond_state::Error::Log(error)) => error.topic(),
-            _ => None,
+        let (at_fault, fenced) = match error {
+            crate::Error::Log(error) | crate::Error::State(millpond_state::Error::Log(error)) => {
+                (error.topic(), matches!(error, millpond_log::Error::Fenced(_)))
+            }
+            _ => (None, false),
         };
         let mut failures: Vec<Failure> = Vec::new();
         let mut innocent: Vec<(Arc<RunningQuery>, u64)> = Vec::new();
         for (part, written) in parts.iter().zip(written) {
             let task = &self.tasks[part.task];
-            if at_fault.is_none_or(|topic| written.contains(topic)) {
+            if !fenced && at_fault.is_none_or(|topic| written.contains(topic)) {
                 failures.push(failure(task, format!("the commit failed: {error}")));
             } else if !innocent.iter().any(|(query, _)| Arc::ptr_eq(query, &task.query)) {
                 innocent.push((Arc::clone(&task.query), task.generation));
             }
         }
         // With nobody to blame, all are.
-        if failures.is_empty() {
+        if failures.is_empty() && !fenced {
             return parts.iter().map(|part| failure(&self.tasks[part.task], format!("the commit failed: {error}"))).collect();
         }
         innocent.retain(|(query, _)| !failures.iter().any(|failure| Arc::ptr_eq(&failure.query, query)));

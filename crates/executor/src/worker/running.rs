@@ -100,10 +100,10 @@ impl RunningTask {
         let subscriber = query.push_queue().map(|queue| Arc::clone(queue) as Arc<dyn Subscriber>);
         let stores = Stores { backend: Arc::clone(&plan.storage.state), subscriber, decodings: decodings.clone() };
         let task = guarded(|| Task::build(&plan.topology.query, sub, progress.partition, &stores))?;
-        let before = match plan.counters {
+        let before = match plan.counters.get(&sub.id) {
             Some(store) => guarded(|| {
-                plan.storage.state.take_over(store, progress.partition)?;
-                counters::read(&*plan.storage.state, store, sub.id, progress.partition)
+                plan.storage.state.take_over(*store, progress.partition)?;
+                counters::read(&*plan.storage.state, *store, progress.partition)
             })?,
             None => Counters::default(),
         };
@@ -120,7 +120,7 @@ impl RunningTask {
             behind: false,
         };
         match running.open(runtime, plan, sub, slots) {
-            Ok(inputs) => running.progress.built(inputs, before),
+            Ok(inputs) => runtime.holdings.change(|_| running.progress.built(inputs, before)),
             Err(reason) => {
                 running.release(slots);
                 return Err(reason);
@@ -251,7 +251,7 @@ impl RunningTask {
             // what is earlier may be on its way.
             if waiting && cursor.next >= slots.end(cursor.slot) {
                 cursor.asked.get_or_insert(cursor.next);
-                cursor.waits = !cursor.upstream.is_through();
+                cursor.waits = !cursor.upstream.is_through(runtime, &self.query).map_err(|error| error.to_string())?;
                 if cursor.waits {
                     return Ok(Next::Later);
                 }

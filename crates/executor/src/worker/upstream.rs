@@ -13,7 +13,8 @@ use millpond_streams::topology::OperatorSpec;
 use millpond_streams::{SubTopology, Topology};
 
 use crate::progress::{InputProgress, TaskProgress};
-use crate::query::{input_topic, output_topic};
+use crate::query::{RunningQuery, input_topic, output_topic};
+use crate::runtime::Runtime;
 
 #[derive(Debug, Default)]
 pub(crate) struct Upstream {
@@ -34,19 +35,20 @@ impl Upstream {
     }
 
     /// Whether everything has arrived that was on its way when it was first asked since [`Upstream::begin_again`].
-    pub fn is_through(&mut self) -> bool {
+    pub fn is_through(&mut self, runtime: &Runtime, query: &RunningQuery) -> crate::Result<bool> {
         while let Some(stage) = self.stages.get(self.through) {
             // A task that is not built yet has everything before it.
-            let Some(inputs) = stage.iter().map(|task| task.inputs()).collect::<Option<Vec<_>>>() else { return false };
+            let inputs = stage.iter().map(|task| runtime.inputs(query, task)).collect::<crate::Result<Option<Vec<_>>>>()?;
+            let Some(inputs) = inputs else { return Ok(false) };
             let goals = self.goals.get_or_insert_with(|| inputs.iter().map(|inputs| inputs.iter().map(end).collect()).collect());
             let reached = |(input, goal): (&InputProgress, &u64)| input.committed >= *goal;
             if !inputs.iter().zip(goals).all(|(inputs, goals)| inputs.iter().zip(goals.iter()).all(reached)) {
-                return false;
+                return Ok(false);
             }
             self.through += 1;
             self.goals = None;
         }
-        true
+        Ok(true)
     }
 
     /// The next question is about what is on its way by then.

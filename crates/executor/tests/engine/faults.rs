@@ -11,6 +11,8 @@ use millpond_state::{Backend, Expiry, KeyRange, Reader, Snapshot, StoreConfig, S
 #[derive(Debug, Default)]
 pub struct Faults {
     refuse_commits: AtomicBool,
+    refuse_catch_up: AtomicBool,
+    refuse_drops: AtomicBool,
     held_back: Mutex<BTreeSet<TopicPartition>>,
 }
 
@@ -18,6 +20,16 @@ impl Faults {
     /// As a full disk does.
     pub fn refuse_commits(&self, refuse: bool) {
         self.refuse_commits.store(refuse, Ordering::SeqCst);
+    }
+
+    /// What others have committed cannot be brought in.
+    pub fn refuse_catch_up(&self, refuse: bool) {
+        self.refuse_catch_up.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Stores cannot be dropped.
+    pub fn refuse_drops(&self, refuse: bool) {
+        self.refuse_drops.store(refuse, Ordering::SeqCst);
     }
 
     /// The partition looks empty until it is released.
@@ -73,6 +85,14 @@ impl Log for FaultyLog {
         self.inner.fetch(partition, from, limit)
     }
 
+    fn fetch_ready(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> millpond_log::Result<Option<Fetch>> {
+        self.inner.fetch_ready(partition, from, limit)
+    }
+
+    fn settle(&self, partition: &TopicPartition) -> millpond_log::Result<()> {
+        self.inner.settle(partition)
+    }
+
     fn trim(&self, partition: &TopicPartition, before: u64) -> millpond_log::Result<()> {
         self.inner.trim(partition, before)
     }
@@ -95,6 +115,10 @@ impl FaultyState {
     pub fn new(inner: Arc<dyn Backend>, faults: Arc<Faults>) -> FaultyState {
         FaultyState { inner, faults }
     }
+}
+
+fn refuse(fault: &AtomicBool) -> millpond_state::Result<()> {
+    if fault.load(Ordering::SeqCst) { Err(millpond_state::Error::Storage("refused by the test".to_owned())) } else { Ok(()) }
 }
 
 impl Reader for FaultyState {
@@ -126,8 +150,30 @@ impl Backend for FaultyState {
         self.inner.take_over(store, partition)
     }
 
-    fn drop_store(&self, name: &str) -> millpond_state::Result<()> {
-        self.inner.drop_store(name)
+    fn let_go(&self, name: &str, partition: u32) {
+        self.inner.let_go(name, partition);
+    }
+
+    fn thrown_out(&self) {
+        self.inner.thrown_out();
+    }
+
+    fn catch_up(&self) -> millpond_state::Result<()> {
+        refuse(&self.faults.refuse_catch_up)?;
+        self.inner.catch_up()
+    }
+
+    fn look(&self) -> millpond_state::Result<()> {
+        self.inner.look()
+    }
+
+    fn drop_stores(&self, names: &[&str]) -> millpond_state::Result<()> {
+        refuse(&self.faults.refuse_drops)?;
+        self.inner.drop_stores(names)
+    }
+
+    fn forget_store(&self, name: &str) -> millpond_state::Result<()> {
+        self.inner.forget_store(name)
     }
 
     fn stores(&self) -> millpond_state::Result<Vec<(String, StoreId)>> {

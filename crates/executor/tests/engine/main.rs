@@ -4,6 +4,7 @@ mod event_time;
 mod exactly_once;
 mod faults;
 mod lifecycle;
+mod members;
 mod pushes;
 mod reset;
 mod rig;

@@ -8,7 +8,7 @@ use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::util::display::array_value_to_string;
 use millpond_catalog::Command;
-use millpond_executor::{Config, Engine, ManualClock, Push, QueryState, Result, SourceWrite, Storage};
+use millpond_executor::{Clock, Config, Engine, ManualClock, MemberConfig, Push, QueryState, Result, SourceWrite, Storage, SystemClock};
 use millpond_log::entry::TOMBSTONE;
 use millpond_log::{FetchLimit, Payload, TopicPartition};
 use millpond_planner::Settings;
@@ -38,15 +38,25 @@ impl Rig {
 
     /// Commits come from FLUSH only: the clock stands still.
     pub fn over(storage: Storage, workers: usize) -> Rig {
-        let faults = Arc::new(Faults::default());
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        Rig::open(storage, workers, None, clock.clone(), clock)
+    }
+
+    /// One of several, which commit by themselves: what one waits for, another does.
+    pub fn member(storage: Storage, workers: usize, member: MemberConfig) -> Rig {
+        let unused = Arc::new(ManualClock::new(0));
+        Rig::open(storage, workers, Some(member), Arc::new(SystemClock), unused)
+    }
+
+    fn open(storage: Storage, workers: usize, member: Option<MemberConfig>, clock: Arc<dyn Clock>, by_hand: Arc<ManualClock>) -> Rig {
+        let faults = Arc::new(Faults::default());
         let watched = Storage {
             log: Arc::new(FaultyLog::new(Arc::clone(&storage.log), Arc::clone(&faults))),
             state: Arc::new(FaultyState::new(Arc::clone(&storage.state), Arc::clone(&faults))),
         };
-        let config = Config { workers, commit_interval: Duration::from_millis(100), service_id: "test".to_owned() };
-        let engine = Engine::open_with_clock(config, watched, clock.clone()).unwrap();
-        Rig { engine, clock, faults, storage }
+        let config = Config { workers, commit_interval: Duration::from_millis(100), service_id: "test".to_owned(), member };
+        let engine = Engine::open_with_clock(config, watched, clock).unwrap();
+        Rig { engine, clock: by_hand, faults, storage }
     }
 
     /// Stops it cleanly and starts it again.

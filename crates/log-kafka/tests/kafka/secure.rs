@@ -7,6 +7,7 @@ use std::sync::Arc;
 use millpond_log::opaque::{Record, batch};
 use millpond_log::{Append, Entry, Error, FetchLimit, Log, TopicConfig, TopicPartition, Transaction};
 use millpond_log_kafka::{KafkaLog, Options};
+use millpond_membership::Group;
 use millpond_sqltest::kafka::{directory, script, start};
 
 /// Brokers in a directory of their own, stopped and forgotten in the end.
@@ -79,4 +80,10 @@ fn tls_scram_and_rights() {
         assert!(matches!(&refused, Error::Refused { topic: Some(topic), .. } if topic == "forbidden"), "{refused}");
     }
     to("allowed").unwrap();
+
+    let refused = KafkaLog::join(secure.options("millpond-secret")).unwrap_err();
+    assert!(matches!(&refused, Error::Refused { reason, .. } if reason.contains("roup")), "{refused}");
+    allow(&["--operation", "Read", "--group", "millpond-test-", "--resource-pattern-type", "prefixed"]);
+    let (_log, group) = KafkaLog::join(secure.options("millpond-secret")).unwrap();
+    assert!(group.membership().leads && group.members().unwrap().len() == 1);
 }

@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use millpond_log::opaque::{Columns, Record, batch};
 use millpond_log::{Append, Entry, Error, FetchLimit, Log, TopicConfig, TopicPartition, Transaction};
-use millpond_log_kafka::KafkaLog;
+use millpond_log_kafka::{KafkaLog, Options};
 use millpond_sqltest::Kafka;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::broker::{open, options};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn values(partition: u32, numbers: std::ops::Range<u64>) -> Append {
     let numbers: Vec<[u8; 8]> = numbers.map(u64::to_be_bytes).collect();
@@ -33,12 +35,18 @@ fn read(log: &KafkaLog) -> Vec<u64> {
 
 /// A transactional producer of somebody else.
 fn stranger(kafka: &Kafka, id: &str) -> BaseProducer {
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", &kafka.bootstrap).set("transactional.id", id).create().unwrap();
-    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    stranger_within(kafka, id, TIMEOUT)
+}
+
+/// One whose transactions are ended after so long.
+fn stranger_within(kafka: &Kafka, id: &str, timeout: Duration) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &kafka.bootstrap).set("transactional.id", id);
+    let producer: BaseProducer = config.set("transaction.timeout.ms", timeout.as_millis().to_string()).create().unwrap();
+    producer.init_transactions(TIMEOUT).unwrap();
     producer.begin_transaction().unwrap();
     producer.send(BaseRecord::<[u8], [u8]>::to("t").partition(0).payload(&[0xff; 8])).unwrap();
-    producer.flush(Duration::from_secs(30)).unwrap();
+    producer.flush(TIMEOUT).unwrap();
     producer
 }
 
@@ -48,7 +56,7 @@ fn what_is_aborted_is_read_over() {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
     log.append(Transaction { appends: vec![values(0, 0..3)] }).unwrap();
     for _ in 0..3 {
-        stranger(&kafka, "aborts").abort_transaction(Duration::from_secs(30)).unwrap();
+        stranger(&kafka, "aborts").abort_transaction(TIMEOUT).unwrap();
     }
     assert_eq!(read(&log), [0, 1, 2], "nothing comes behind the last record, and the end is reached all the same");
     log.append(Transaction { appends: vec![values(0, 3..5)] }).unwrap();
@@ -64,23 +72,52 @@ fn what_is_not_committed_is_not_waited_for() {
     let begun = Instant::now();
     assert_eq!(read(&log), [0, 1, 2], "the end is that of what is committed");
     assert!(begun.elapsed() < Duration::from_secs(10));
-    open.abort_transaction(Duration::from_secs(30)).unwrap();
+    open.abort_transaction(TIMEOUT).unwrap();
 }
 
+/// Nobody says which of the two is to go.
 #[test]
-fn a_process_that_is_replaced_writes_nothing_more() {
+fn without_a_group_a_producer_that_was_fenced_is_made_anew() {
     let (kafka, log) = open();
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
-    let same = options(&kafka);
+    let same = Options { producers: 1, ..options(&kafka) };
     let first = KafkaLog::connect(same.clone()).unwrap();
     first.append(Transaction { appends: vec![values(0, 0..1)] }).unwrap();
     let second = KafkaLog::connect(same).unwrap();
-    for _ in 0..3 {
-        let late = first.append(Transaction { appends: vec![values(0, 7..8)] }).unwrap_err();
-        assert!(matches!(late, Error::Fenced(_)), "{late}");
-    }
-    second.append(Transaction { appends: vec![values(0, 1..2)] }).unwrap();
+    let late = first.append(Transaction { appends: vec![values(0, 7..8)] }).unwrap_err();
+    assert!(matches!(late, Error::Unresolved(_)), "{late}");
+    first.append(Transaction { appends: vec![values(0, 1..2)] }).unwrap();
+    let late = second.append(Transaction { appends: vec![values(0, 7..8)] }).unwrap_err();
+    assert!(matches!(late, Error::Unresolved(_)), "{late}");
     assert_eq!(read(&log), [0, 1]);
+}
+
+/// As a former member's whose group offset the broker had taken, when it was thrown out.
+#[test]
+fn settling_waits_for_transactions_of_others() {
+    let (kafka, log) = open();
+    log.create_topic("t", &TopicConfig::keep(1)).unwrap();
+    log.append(Transaction { appends: vec![values(0, 0..1)] }).unwrap();
+    for commits in [true, false] {
+        let others = stranger(&kafka, "former");
+        std::thread::scope(|scope| {
+            let settling = scope.spawn(|| {
+                log.settle(&TopicPartition::new("t", 0)).unwrap();
+                read(&log)
+            });
+            std::thread::sleep(Duration::from_millis(500));
+            assert!(!settling.is_finished());
+            let end = if commits { others.commit_transaction(TIMEOUT) } else { others.abort_transaction(TIMEOUT) };
+            end.unwrap();
+            assert_eq!(settling.join().unwrap(), [0, u64::MAX]);
+        });
+    }
+    // Whose process is gone.
+    std::mem::forget(stranger_within(&kafka, "gone", Duration::from_secs(2)));
+    let begun = Instant::now();
+    log.settle(&TopicPartition::new("t", 0)).unwrap();
+    assert!(begun.elapsed() > Duration::from_secs(1) && begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(read(&log), [0, u64::MAX]);
 }
 
 #[test]

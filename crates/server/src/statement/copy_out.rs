@@ -1,4 +1,6 @@
-//! COPY … TO STDOUT: rows as lines of text or CSV, each as soon as it is there.
+//! COPY … TO STDOUT: rows as lines of text or CSV, or as an Arrow IPC stream, each as soon as it is there.
+
+mod arrow_stream;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -6,7 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use millpond_sql::ast::{Copy, CopyFormat, Query};
 
-use super::{Answer, Given, query};
+use super::{Answer, CopyOut, Given, Piece, query};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::session::Session;
@@ -21,14 +23,19 @@ pub async fn copy_out(
     offset: u32,
 ) -> Result<Answer> {
     if copy.format == CopyFormat::Binary {
-        return Err(Error::unsupported("COPY in binary format is not supported").hint("Use FORMAT text or csv."));
+        return Err(Error::unsupported("COPY in binary format is not supported").hint("Use FORMAT text, csv or arrow."));
     }
     let (schema, batches) = query::open(session, interrupt, query, given, offset).await?;
     let columns = schema.fields().len();
+    if copy.format == CopyFormat::Arrow {
+        let (header, pieces) = arrow_stream::pieces(&schema, batches)?;
+        return Ok(Answer::CopyOut(CopyOut { columns, binary: true, header: Some(header), pieces }));
+    }
     let header = copy.header.then(|| header(copy, &schema));
     let copy = copy.clone();
-    let lines = batches.map(move |batch| batch.map(|batch| lines(&copy, &batch))).boxed();
-    Ok(Answer::CopyOut { columns, header, lines })
+    let piece = move |batch: RecordBatch| Piece { rows: batch.num_rows() as u64, messages: lines(&copy, &batch) };
+    let pieces = batches.map(move |batch| batch.map(&piece)).boxed();
+    Ok(Answer::CopyOut(CopyOut { columns, binary: false, header, pieces }))
 }
 
 fn header(copy: &Copy, schema: &Schema) -> Bytes {
@@ -79,7 +86,7 @@ fn write(copy: &Copy, value: &str, line: &mut String) {
                 line.push_str(value);
             }
         }
-        CopyFormat::Text | CopyFormat::Binary => {
+        CopyFormat::Text | CopyFormat::Binary | CopyFormat::Arrow => {
             for c in value.chars() {
                 match c {
                     '\\' => line.push_str("\\\\"),

@@ -7,7 +7,6 @@ use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
 use arrow::compute::take;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Spanned};
 use millpond_catalog::{Source, SourceKind};
-use millpond_serving::{Moment, existing};
 use millpond_sql::ast::Delete;
 
 use super::write::{self, Place, Slot};
@@ -131,8 +130,7 @@ fn product(columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
 }
 
 async fn count_existing(session: &Session, interrupt: &mut Interrupt<'_>, source: &Arc<Source>, keys: Vec<ArrayRef>) -> Result<usize> {
-    let (engine, source) = (session.engine().clone(), Arc::clone(source));
-    let found = interrupt.block(move || existing(&source, &keys, &Moment::now(&engine)?)).await?;
+    let found = interrupt.guard(session.shared.serving.existing(source, &keys)).await?;
     Ok(found.into_iter().filter(|found| *found).count())
 }
 

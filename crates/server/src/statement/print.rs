@@ -69,7 +69,7 @@ impl Reader {
                 }
             }
             if rows.is_empty() {
-                self.committed.changed().await.map_err(|_| Error::new("57P01", "the server is shutting down"))?;
+                self.committed.changed().await.map_err(|_| Error::fatal("57P01", "the server is shutting down"))?;
                 continue;
             }
             rows.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));

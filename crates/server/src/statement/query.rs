@@ -54,8 +54,7 @@ async fn pull(session: &Session, interrupt: &mut Interrupt<'_>, query: &ast::Que
             Arc::new(interrupt.guard(prepared).await?)
         }
     };
-    let settings = session.settings.all();
-    let rows = interrupt.guard(serving.run(&pull, given.parameters.clone(), &settings)).await?;
+    let rows = interrupt.guard(serving.run(&pull, session.run_with(given.parameters.clone()))).await?;
     let schema = rows.schema();
     Ok((schema, rows.map(|batch| batch.map_err(Error::from)).boxed()))
 }

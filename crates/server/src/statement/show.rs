@@ -1,18 +1,42 @@
 //! SHOW STREAMS, TABLES, QUERIES, TOPICS, FUNCTIONS, PROPERTIES.
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use millpond_catalog::{Format, SourceKind};
+use millpond_serving::Query;
 use millpond_sql::ast::Show;
 
 use super::{Rows, Tag, table};
 use crate::error::Result;
 use crate::functions::{self, Kind};
+use crate::interrupt::Interrupt;
 use crate::session::Session;
 
-pub fn show(session: &Session, what: Show) -> Result<Rows> {
+const SOURCES: [&str; 5] = ["name", "topic", "key_format", "value_format", "windowed"];
+const QUERIES: [&str; 9] = ["id", "state", "sink", "rows", "progress", "rows_per_second", "lag", "reason", "statement"];
+const TOPICS: [&str; 2] = ["name", "partitions"];
+const FUNCTIONS: [&str; 3] = ["name", "kind", "arguments"];
+const PROPERTIES: [&str; 3] = ["name", "setting", "description"];
+
+/// The columns of its rows.
+pub fn schema(what: Show) -> SchemaRef {
+    table::schema(match what {
+        Show::Streams | Show::Tables => &SOURCES,
+        Show::Queries => &QUERIES,
+        Show::Topics => &TOPICS,
+        Show::Functions => &FUNCTIONS,
+        Show::Properties => &PROPERTIES,
+    })
+}
+
+pub async fn show(session: &Session, interrupt: &mut Interrupt<'_>, what: Show) -> Result<Rows> {
     let batch = match what {
         Show::Streams => sources(session, SourceKind::Stream),
         Show::Tables => sources(session, SourceKind::Table),
-        Show::Queries => queries(session),
+        Show::Queries => {
+            let queries = interrupt.guard(session.shared.serving.queries(session.run_with(Vec::new()))).await?;
+            self::queries(queries)
+        }
         Show::Topics => topics(session),
         Show::Functions => functions(),
         Show::Properties => properties(session),
@@ -20,7 +44,7 @@ pub fn show(session: &Session, what: Show) -> Result<Rows> {
     Ok(Rows::ready(batch, Tag::Plain("SHOW")))
 }
 
-fn sources(session: &Session, kind: SourceKind) -> Result<arrow::array::RecordBatch> {
+fn sources(session: &Session, kind: SourceKind) -> Result<RecordBatch> {
     let catalog = session.engine().catalog();
     let rows = catalog.sources.values().filter(|source| source.kind == kind).map(|source| {
         [
@@ -31,36 +55,37 @@ fn sources(session: &Session, kind: SourceKind) -> Result<arrow::array::RecordBa
             Some(if source.window.is_some() { "yes" } else { "no" }.to_string()),
         ]
     });
-    table::of(["name", "topic", "key_format", "value_format", "windowed"], rows.collect())
+    table::of(SOURCES, rows.collect())
 }
 
-fn queries(session: &Session) -> Result<arrow::array::RecordBatch> {
-    let rows = session.engine().queries().into_iter().map(|query| {
+fn queries(queries: Vec<Query>) -> Result<RecordBatch> {
+    let rows = queries.into_iter().map(|query| {
+        let rows = query.rows_in().to_string();
         [
             Some(query.id),
-            Some(format!("{:?}", query.state).to_lowercase()),
+            Some(query.state),
             Some(query.sink),
-            Some(query.rows_in.to_string()),
+            Some(rows),
             Some(format!("{:.1} %", query.progress_percent)),
             Some(format!("{:.0}", query.rows_per_second)),
             Some(query.lag.to_string()),
             query.reason,
-            Some(query.sql),
+            Some(query.statement),
         ]
     });
-    table::of(["id", "state", "sink", "rows", "progress", "rows_per_second", "lag", "reason", "statement"], rows.collect())
+    table::of(QUERIES, rows.collect())
 }
 
-fn topics(session: &Session) -> Result<arrow::array::RecordBatch> {
+fn topics(session: &Session) -> Result<RecordBatch> {
     let topics = session.engine().storage().log.topics()?;
     let rows = topics
         .into_iter()
         .filter(|topic| !topic.name.starts_with("_millpond-"))
         .map(|topic| [Some(topic.name.to_string()), Some(topic.config.partitions.to_string())]);
-    table::of(["name", "partitions"], rows.collect())
+    table::of(TOPICS, rows.collect())
 }
 
-fn functions() -> Result<arrow::array::RecordBatch> {
+fn functions() -> Result<RecordBatch> {
     let rows = functions::list()?.into_iter().map(|function| {
         let kind = match function.kind {
             Kind::Scalar => "scalar",
@@ -68,12 +93,12 @@ fn functions() -> Result<arrow::array::RecordBatch> {
         };
         [Some(function.name), Some(kind.to_string()), Some(function.arguments)]
     });
-    table::of(["name", "kind", "arguments"], rows.collect())
+    table::of(FUNCTIONS, rows.collect())
 }
 
-fn properties(session: &Session) -> Result<arrow::array::RecordBatch> {
+fn properties(session: &Session) -> Result<RecordBatch> {
     let rows = session.settings.all().into_iter().map(|setting| [Some(setting.name), Some(setting.value), Some(setting.description)]);
-    table::of(["name", "setting", "description"], rows.collect())
+    table::of(PROPERTIES, rows.collect())
 }
 
 /// As WITH takes it.

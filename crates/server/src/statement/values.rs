@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use futures::TryStreamExt;
 use millpond_formats::text::parse_column;
+use millpond_serving::Run;
 use millpond_sql::ast;
 
 use super::assign::assign;
@@ -192,7 +193,7 @@ async fn compute(session: &Session, interrupt: &mut Interrupt<'_>, expressions: 
     let work = async {
         let pull = serving.prepare(&query, &settings).await.map_err(|error| Error::bound(error, given.message))?;
         let used = given.parameters.iter().take(pull.parameters().len()).cloned().collect();
-        let rows = serving.run(&pull, used, &[]).await?;
+        let rows = serving.run(&pull, Run { parameters: used, ..Run::default() }).await?;
         rows.try_collect::<Vec<_>>().await.map_err(Error::from)
     };
     let batches = interrupt.guard(work).await?;

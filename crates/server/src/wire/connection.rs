@@ -121,7 +121,7 @@ async fn converse(socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
         let message = tokio::select! {
             () = &mut startup, if starting => return Ok(()),
             () = stopped(&mut stopping) => {
-                let error = Error::new("57P01", "terminating connection because the server is shutting down");
+                let error = Error::fatal("57P01", "terminating connection because the server is shutting down");
                 return process_error(&mut socket, error.into(), false).await;
             }
             // A message whose lengths do not fit together makes the library panic. Nothing but its buffer is in use then.
@@ -139,6 +139,10 @@ async fn converse(socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
                 return process_error(&mut socket, protocol_violation(error), false).await;
             }
         };
+        if is_copied(&message) && matches!(socket.state(), PgWireConnectionState::ReadyForQuery) {
+            // It was on its way when its COPY was refused. PostgreSQL takes no notice of it, either.
+            continue;
+        }
         let extended = match socket.state() {
             PgWireConnectionState::CopyInProgress(extended) => extended,
             _ => message.is_extended_query(),
@@ -156,6 +160,10 @@ async fn converse(socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
             }
         }
     }
+}
+
+fn is_copied(message: &PgWireFrontendMessage) -> bool {
+    matches!(message, PgWireFrontendMessage::CopyData(_) | PgWireFrontendMessage::CopyDone(_) | PgWireFrontendMessage::CopyFail(_))
 }
 
 fn protocol_violation(error: impl std::fmt::Display) -> PgWireError {

@@ -267,6 +267,7 @@ async fn execute<C: Client>(
     let counted = matches!(response.command_tag(), "SELECT" | "FETCH" | "PRINT");
     let name = response.command_tag().to_string();
     let (count, all) = send::rows(client, interrupt, response.data_rows(), rows_max).await?;
+    send::notices(client, session).await?;
     if all {
         // Asked again, it has no more rows.
         let mut ended = QueryResponse::new(response.row_schema(), futures::stream::empty());

@@ -109,7 +109,7 @@ async fn prepare(session: &Session, interrupt: &mut Interrupt<'_>, sql: &str, ty
             pull = Some(plan);
             Some(schema)
         }
-        Kind::Show(what) => Some(show::show(session, *what)?.schema),
+        Kind::Show(what) => Some(show::schema(*what)),
         Kind::ShowSetting(name) => Some(set::show(session, name)?.schema),
         Kind::Describe { name, extended } => Some(statement::describe::describe(session, name, *extended)?.schema),
         Kind::Explain { .. } | Kind::ExplainQuery(_) => Some(statement::table::schema(&["QUERY PLAN"])),

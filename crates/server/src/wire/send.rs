@@ -1,6 +1,5 @@
 //! Answers as messages. Whatever has been written is flushed before anything is waited for, so that a push query's rows arrive as they come.
 
-use bytes::Bytes;
 use futures::{FutureExt, SinkExt, Stream, StreamExt};
 use pgwire::api::PgWireConnectionState;
 use pgwire::api::results::{FieldInfo, SendableRowStream};
@@ -16,7 +15,7 @@ use super::encode::{self, Formats};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::session::Session;
-use crate::statement::Answer;
+use crate::statement::{Answer, CopyOut};
 
 /// The answer to a statement of the simple protocol, whole.
 pub async fn answer<C: Client>(
@@ -34,13 +33,18 @@ pub async fn answer<C: Client>(
             let tag = rows.tag;
             let mut stream = encode::rows(fields, rows.batches);
             let (count, _) = self::rows(client, interrupt, &mut stream, usize::MAX).await?;
+            notices(client, session).await?;
             complete(client, tag.text(count)).await
         }
         Answer::Done(tag) => {
             reports(client, session).await?;
             complete(client, tag).await
         }
-        Answer::CopyOut { columns, header, lines } => copy_out(client, interrupt, columns, header, lines).await,
+        Answer::CopyOut(copy) => {
+            let rows = copy_out(client, interrupt, copy).await?;
+            notices(client, session).await?;
+            complete(client, format!("COPY {rows}")).await
+        }
         Answer::CopyIn(_) => Err(Error::internal("COPY FROM is answered by its reader").into()),
     }
 }
@@ -87,29 +91,25 @@ async fn next<C: Client, T>(
     Ok(waited?)
 }
 
-async fn copy_out<C: Client>(
-    client: &mut C,
-    interrupt: &mut Interrupt<'_>,
-    columns: usize,
-    header: Option<Bytes>,
-    mut lines: futures::stream::BoxStream<'static, Result<Vec<Bytes>>>,
-) -> PgWireResult<()> {
-    let response = CopyOutResponse::new(0, columns as i16, vec![0; columns]);
+async fn copy_out<C: Client>(client: &mut C, interrupt: &mut Interrupt<'_>, copy: CopyOut) -> PgWireResult<u64> {
+    let CopyOut { columns, binary, header, mut pieces } = copy;
+    let response = CopyOutResponse::new(i8::from(binary), columns as i16, vec![i16::from(binary); columns]);
     feed(client, PgWireBackendMessage::CopyOutResponse(response)).await?;
     if let Some(header) = header {
         feed(client, PgWireBackendMessage::CopyData(CopyData::new(header))).await?;
     }
-    let mut count = 0;
-    let mut batches = 0;
-    while let Some(batch) = next(client, interrupt, &mut lines, batches * 1_024 + 1_023).await? {
-        for line in batch? {
-            feed(client, PgWireBackendMessage::CopyData(CopyData::new(line))).await?;
-            count += 1;
+    let mut rows = 0;
+    let mut read = 0;
+    while let Some(piece) = next(client, interrupt, &mut pieces, read * 1_024 + 1_023).await? {
+        let piece = piece?;
+        for message in piece.messages {
+            feed(client, PgWireBackendMessage::CopyData(CopyData::new(message))).await?;
         }
-        batches += 1;
+        rows += piece.rows;
+        read += 1;
     }
     feed(client, PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
-    complete(client, format!("COPY {count}")).await
+    Ok(rows)
 }
 
 /// Asks the client for the rows of a COPY.
@@ -121,6 +121,7 @@ pub async fn copy_in<C: Client>(client: &mut C, session: &mut Session, columns: 
 }
 
 pub async fn notices<C: Client>(client: &mut C, session: &mut Session) -> PgWireResult<()> {
+    session.warnings.take().into_iter().for_each(|warning| session.warning("01000", warning));
     for notice in std::mem::take(&mut session.notices) {
         let mut info = ErrorInfo::new(notice.severity.to_string(), notice.sqlstate.to_string(), notice.message);
         info.severity_nonlocalized = Some(notice.severity.to_string());

@@ -19,6 +19,7 @@ use super::SERVER_VERSION;
 use super::connection::Connection;
 use crate::error::Error;
 use crate::session::Session;
+use millpond_serving::INSTANCE_PARAMETER;
 
 static KEYS: LazyLock<RandomPidSecretKeyGenerator> = LazyLock::new(RandomPidSecretKeyGenerator::default);
 
@@ -41,7 +42,8 @@ impl StartupHandler for Connection {
         let (handle, guard) = self.shared().connections.register(pid, key);
         self.set_cancel_handle(handle);
         client.session_extensions().insert::<ConnectionGuard>(guard);
-        finish_authentication(client, &Parameters).await?;
+        let instance = self.shared().engine.config().member.as_ref().map(|member| member.instance.clone());
+        finish_authentication(client, &Parameters { instance }).await?;
         client.flush().await?;
         Ok(())
     }
@@ -83,7 +85,10 @@ fn options(text: &str) -> Vec<(String, String)> {
 }
 
 #[derive(Debug)]
-struct Parameters;
+struct Parameters {
+    /// Of this process among those of its service.
+    instance: Option<String>,
+}
 
 impl ServerParameterProvider for Parameters {
     fn server_parameters<C: ClientInfo>(&self, client: &C) -> Option<HashMap<String, String>> {
@@ -91,7 +96,9 @@ impl ServerParameterProvider for Parameters {
         parameters.server_version = SERVER_VERSION.to_string();
         parameters.date_style = "ISO, MDY".to_string();
         parameters.time_zone = "UTC".to_string();
-        parameters.server_parameters(client)
+        let mut parameters = parameters.server_parameters(client)?;
+        parameters.extend(self.instance.clone().map(|instance| (INSTANCE_PARAMETER.to_string(), instance)));
+        Some(parameters)
     }
 }
 

@@ -1,5 +1,9 @@
 //! COPY in both directions.
 
+use arrow::array::Array;
+use arrow::buffer::Buffer;
+use arrow::ipc::reader::{StreamDecoder, StreamReader};
+use arrow::util::display::array_value_to_string;
 use bytes::Bytes;
 use futures::{SinkExt, TryStreamExt};
 use tokio_postgres::Client;
@@ -76,5 +80,62 @@ async fn nested_values_are_read_as_they_were_written() {
         let written = receive(&client, &format!("COPY (SELECT r, m, a, s FROM a) TO STDOUT {with}")).await;
         assert_eq!(send(&client, &format!("COPY {target} FROM STDIN {with}"), &written).await.unwrap(), 3, "{written}");
         assert_eq!(rows(&client, &format!("SELECT r, m, a, s FROM {target}")).await, stored, "{written}");
+    }
+}
+
+#[tokio::test]
+async fn rows_come_out_as_an_arrow_stream() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "CREATE STREAM s (id INT KEY, name VARCHAR, price DECIMAL(6,2), tags ARRAY<VARCHAR>, at TIMESTAMP) \
+             WITH (kafka_topic = 's', partitions = 1); \
+             INSERT INTO s VALUES (1, 'a', 1.5, ARRAY['x', 'y'], '2013-07-04 01:02:03'), (2, NULL, NULL, NULL, NULL)",
+        )
+        .await
+        .unwrap();
+    let stream = client.copy_out("COPY (SELECT id, name, price, tags, at FROM s ORDER BY id) TO STDOUT (FORMAT arrow)").await.unwrap();
+    let bytes: Vec<Bytes> = stream.try_collect().await.unwrap();
+    let mut reader = StreamReader::try_new(std::io::Cursor::new(bytes.concat()), None).unwrap();
+    let types: Vec<String> = reader.schema().fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    assert_eq!(types, ["id Int32", "name Utf8", "price Decimal128(6, 2)", "tags List(Utf8)", "at Timestamp(ms)"]);
+    let batch = reader.next().unwrap().unwrap();
+    let value = |column: usize, row: usize| array_value_to_string(batch.column(column), row).unwrap();
+    assert_eq!((0..5).map(|column| value(column, 0)).collect::<Vec<_>>(), ["1", "a", "1.50", "[x, y]", "2013-07-04T01:02:03"]);
+    assert_eq!((value(0, 1), batch.num_rows()), ("2".to_string(), 2));
+    assert!((1..5).all(|column| batch.column(column).is_null(1)) && reader.next().is_none());
+
+    // No rows are a schema and an end.
+    let stream = client.copy_out("COPY (SELECT id FROM s WHERE id > 2) TO STDOUT (FORMAT arrow)").await.unwrap();
+    let bytes: Vec<Bytes> = stream.try_collect().await.unwrap();
+    let mut reader = StreamReader::try_new(std::io::Cursor::new(bytes.concat()), None).unwrap();
+    assert_eq!((reader.schema().field(0).name().as_str(), reader.next().is_none()), ("id", true));
+    let error = client.copy_out("COPY s TO STDOUT (FORMAT parquet)").await.err().unwrap();
+    assert_eq!(told(&error).2, "Formats are text, csv and, of what is copied TO STDOUT, arrow.");
+}
+
+#[tokio::test]
+async fn changes_come_out_as_an_arrow_stream_as_they_come() {
+    let server = Server::start();
+    let (client, writer) = (server.connect().await, server.connect().await);
+    writer
+        .batch_execute("CREATE STREAM s (id INT KEY, v INT) WITH (kafka_topic = 's', partitions = 1); INSERT INTO s VALUES (0, 0)")
+        .await
+        .unwrap();
+    client.batch_execute("SET auto.offset.reset = 'earliest'").await.unwrap();
+    let stream = client.copy_out("COPY (SELECT id FROM s EMIT CHANGES) TO STDOUT (FORMAT arrow)").await.unwrap();
+    futures::pin_mut!(stream);
+    let mut decoder = StreamDecoder::new();
+    for id in 0..3 {
+        // The next is written when the one before has been read.
+        let read = loop {
+            let mut message = Buffer::from(stream.try_next().await.unwrap().unwrap());
+            if let Some(batch) = decoder.decode(&mut message).unwrap() {
+                break batch;
+            }
+        };
+        assert_eq!((read.num_rows(), array_value_to_string(read.column(0), 0).unwrap()), (1, id.to_string()));
+        writer.batch_execute(&format!("INSERT INTO s VALUES ({}, 0)", id + 1)).await.unwrap();
     }
 }

@@ -215,3 +215,14 @@ fn a_query_that_writes_has_a_tag_of_its_own() {
     }
     assert_eq!(of(&raw.query("INSERT INTO b SELECT v FROM a"), b'C'), "CREATE QUERY|");
 }
+
+#[test]
+fn what_comes_of_a_copy_that_was_refused_is_passed_over() {
+    let server = Server::start();
+    let mut raw = Raw::connect(&server);
+    assert_eq!(of(&raw.query("COPY no_such_table FROM STDIN"), b'E').matches("42P01").count(), 1);
+    for (kind, body) in [(b'd', &b"1\n"[..]), (b'c', b""), (b'f', b"\0")] {
+        raw.send(kind, body);
+    }
+    assert_eq!(kinds(&raw.query("SELECT 1")), "TDCZ");
+}

@@ -6,6 +6,7 @@
 
 mod brokers;
 mod kills;
+mod members;
 mod proxy;
 mod workload;
 

@@ -161,6 +161,12 @@ impl Load {
         client.batch_execute("FLUSH").await?;
         let batches = std::mem::take(&mut *self.writes.batches.lock());
         check_stream(&client, &batches).await?;
+        self.check_tables(server).await
+    }
+
+    /// Compares the tables, as this server has them, with the streams.
+    pub async fn check_tables(&self, server: &Server) -> Result<()> {
+        let client = connect(&server.addresses().pg).await?;
         for (what, table, batch) in ORACLE {
             check_table(&client, what, table, batch).await.map_err(|error| error.context(server.log_tail()))?;
         }

@@ -7,7 +7,7 @@ use millpond_log::Append;
 use millpond_state::StoreConfig;
 
 use super::input::{Description, Queue};
-use super::position::Positions;
+use super::position::{Positions, positions_store};
 use super::{Step, Stores, Task};
 use crate::operator::aggregate::Aggregate;
 use crate::operator::filter::Filter;
@@ -47,7 +47,7 @@ impl Task {
         if partition >= sub_topology.partitions {
             return Err(Error::Topology(format!("there is no task {id}: its sub-topology has {} partitions", sub_topology.partitions)));
         }
-        let positions = format!("{query}/{}/positions", sub_topology.id);
+        let positions = positions_store(query, sub_topology.id);
         let config = StoreConfig::keep(sub_topology.partitions);
         let positions = Positions::new(StoreHandle::open(&stores.backend, &positions, partition, config)?);
         let (clock, restored) = positions.clock()?;

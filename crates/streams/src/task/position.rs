@@ -8,7 +8,7 @@
 //!  layout/<node>         what the node's store is encoded as, as text
 //! ```
 
-use millpond_state::Writes;
+use millpond_state::{Backend, Writes};
 
 use super::input::Queue;
 use crate::operator::store::StoreHandle;
@@ -96,6 +96,20 @@ impl Positions {
     }
 }
 
+/// The store of the positions of a sub-topology's tasks.
+pub fn positions_store(query: &str, sub_topology: u32) -> String {
+    format!("{query}/{sub_topology}/positions")
+}
+
+/// How far a task that may run elsewhere has committed an input, as far as `backend` knows. `None`: it has never been committed.
+pub fn committed_position(backend: &dyn Backend, store: &str, partition: u32, node: &str, topic: &str) -> Result<Option<u64>> {
+    let Some(store) = backend.find_store(store) else { return Ok(None) };
+    match backend.get_many(store, partition, &[&input_key(node, topic)])?.pop().flatten() {
+        Some(bytes) => Ok(Some(decode_input(&bytes).ok_or_else(corrupt)?.next_offset)),
+        None => Ok(None),
+    }
+}
+
 fn input_key(node: &str, topic: &str) -> Vec<u8> {
     format!("input/{node}/{topic}").into_bytes()
 }
@@ -161,7 +175,7 @@ mod tests {
     use std::sync::Arc;
 
     use millpond_state::memory::MemoryBackend;
-    use millpond_state::{Backend, StoreConfig, WriteSet};
+    use millpond_state::{StoreConfig, WriteSet};
 
     use super::*;
 

@@ -14,8 +14,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::coordinators::{Coordinators, group_name};
 use crate::error::told;
 
-/// Sets the group's offsets of these partitions; its others stay.
-pub(crate) fn set_offsets(coordinators: &Coordinators, group: &str, offsets: &[(TopicPartition, u64)], timeout: Duration) -> Result<()> {
+/// Sets the group's offsets of these partitions; its others stay. `false`: nobody has answered within `timeout`.
+pub(crate) fn set_offsets(coordinators: &Coordinators, group: &str, offsets: &[(TopicPartition, u64)], timeout: Duration) -> Result<bool> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
     for (partition, offset) in offsets {
         let number = i32::try_from(partition.partition).unwrap_or(i32::MAX);
@@ -36,9 +36,9 @@ pub(crate) fn set_offsets(coordinators: &Coordinators, group: &str, offsets: &[(
         |event| unsafe { read(event) },
     )?;
     match answer {
-        Some(Code::NoError) => Ok(()),
+        Some(Code::NoError) => Ok(true),
         Some(code) => Err(Error::Storage(format!("Kafka, consumer group \"{group}\": {}", KafkaError::AdminOp(code)))),
-        None => Err(Error::Storage(format!("Kafka has not set a group's offsets within {timeout:?}"))),
+        None => Ok(false),
     }
 }
 

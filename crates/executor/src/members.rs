@@ -1,0 +1,128 @@
+//! This process among those of its service: runs what it is assigned, obeys what others command, knows where rows are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millpond_catalog::{Snapshot, Source};
+use millpond_membership::{Assignment, Coordinator, Holding, Host, Instance, Seat, Unit};
+use millpond_streams::topology::OperatorSpec;
+
+use crate::clean_up::materialize_id;
+use crate::config::MemberConfig;
+use crate::holdings::Held;
+use crate::progress::TaskProgress;
+use crate::query::RunningQuery;
+use crate::runtime::Runtime;
+use crate::{Error, Result};
+
+/// Commands of other processes are looked for so often, should nothing tell of them, and what has failed is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Who places has done it by then, or is thrown out and another one does.
+const SEATED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Where the rows of a partition of a table are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Here,
+    At(Instance, Seat),
+    /// Nowhere yet: it is being assigned, moved or restored.
+    Nowhere,
+}
+
+struct Member(Arc<Runtime>);
+
+impl Host for Member {
+    fn units(&self) -> BTreeSet<Unit> {
+        let persistent = |query: &Arc<RunningQuery>| query.push_queue().is_none();
+        let queries = self.0.all_queries().into_iter().filter(persistent);
+        queries.flat_map(|query| query.tasks.iter().map(|task| task.unit.clone()).collect::<Vec<_>>()).collect()
+    }
+
+    fn take(&self, holding: Holding) {
+        match holding {
+            Holding::Run { units, .. } => self.0.hold(units),
+            Holding::Abandon { .. } => self.0.abandon(),
+        }
+    }
+}
+
+/// Becomes a member, where there may be several, and waits until it has its place. The catalog's queries are there.
+pub(crate) fn join(runtime: &Arc<Runtime>) -> Result<Option<Arc<Coordinator>>> {
+    let Some(MemberConfig { instance, address, group }) = runtime.config.member.clone() else { return Ok(None) };
+    let config = millpond_membership::Config { service_id: runtime.config.service_id.clone(), instance, address };
+    let (host, instance) = (Arc::new(Member(Arc::clone(runtime))), config.instance.clone());
+    let coordinator = Coordinator::start(config, Arc::clone(&runtime.storage.log), Arc::clone(&group), host)?;
+    let is_seated = |assignment: &Assignment| {
+        let member = group.membership().member;
+        assignment.members.get(&instance).is_some_and(|seat| Some(&seat.member) == member.as_ref())
+    };
+    if coordinator.wait_until(SEATED_WITHIN, is_seated).is_none() {
+        tracing::warn!(?SEATED_WITHIN, "nothing was assigned to this process yet");
+    }
+    Ok(Some(coordinator))
+}
+
+/// Whether no other process of the service lives. One that cannot be sure is not.
+pub(crate) fn is_alone(runtime: &Runtime) -> bool {
+    let Some(member) = &runtime.config.member else { return true };
+    member.group.members().is_ok_and(|members| members.iter().all(|other| other.instance == member.instance))
+}
+
+/// Fails where others may run parts of the query. A process that is out of the group, and comes back, obeys the reset before it runs anything.
+pub(crate) fn check_alone(runtime: &Runtime, query: &str) -> Result<()> {
+    let Some(member) = &runtime.config.member else { return Ok(()) };
+    let others: Vec<Instance> =
+        member.group.members()?.into_iter().map(|other| other.instance).filter(|instance| *instance != member.instance).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let hint = "Stop them, reset the query, and start them again.".to_owned();
+    Err(Error::Reset { query: query.to_owned(), reason: format!("other members run parts of it: {}", others.join(", ")), hint })
+}
+
+/// Calls `obey` when there may be something new, until it gives `None` or the process stops.
+pub(crate) fn follow(runtime: &Runtime, obey: impl Fn() -> Option<()>) {
+    while !runtime.is_stopping() {
+        let seen = runtime.members.current();
+        if obey().is_none() {
+            return;
+        }
+        runtime.members.wait(seen, Some(LOOK_AGAIN));
+    }
+}
+
+/// Of each partition of a table. Without a query that keeps it, what is here is all there is.
+pub(crate) fn places(runtime: &Runtime, coordinator: Option<&Arc<Coordinator>>, catalog: &Snapshot, table: &Source) -> Vec<Place> {
+    let here = || (0..table.partitions).map(|_| Place::Here).collect();
+    let Some(coordinator) = coordinator else { return here() };
+    let store = table.table_store();
+    let mut keepers = catalog.writers(&table.name).into_iter().chain([materialize_id(&table.name)]);
+    let keeper = keepers.find_map(|id| {
+        let query = runtime.query(&id)?;
+        keeps(&query, &store).map(|sub| (query, sub))
+    });
+    let Some((query, sub)) = keeper else { return here() };
+    let assignment = coordinator.assignment();
+    let place = |held: &Held, task: &TaskProgress| match assignment.owner(&task.unit) {
+        // While it is out of the group, nobody else has what nobody else can have been given.
+        _ if task.is_built() && (held.has(&task.unit) || is_only(&assignment, coordinator.instance())) => Place::Here,
+        Some((instance, seat)) if instance != coordinator.instance() => Place::At(instance.clone(), seat.clone()),
+        _ => Place::Nowhere,
+    };
+    let tasks = query.tasks.iter().filter(|task| task.sub_topology == sub);
+    runtime.holdings.look(|held| tasks.map(|task| place(held, task)).collect())
+}
+
+/// Whether the latest assignment knows of no other process.
+fn is_only(assignment: &Assignment, instance: &str) -> bool {
+    assignment.members.keys().all(|member| member == instance)
+}
+
+/// The sub-topology of the query that writes the store of a table.
+fn keeps(query: &RunningQuery, store: &str) -> Option<u32> {
+    let keeps = |operator: &OperatorSpec| matches!(operator, OperatorSpec::Sink(spec) if spec.table_store.as_deref() == Some(store));
+    let subs = query.plan.as_ref().filter(|_| query.push_queue().is_none())?.topology.sub_topologies.iter();
+    subs.filter(|sub| sub.nodes.iter().any(|node| keeps(&node.operator))).map(|sub| sub.id).next()
+}

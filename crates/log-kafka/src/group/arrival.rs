@@ -1,0 +1,103 @@
+//! Which process of an instance has come last.
+//!
+//! A process says in the members' topic that it has come, before it does anything else under its instance; so whoever finds such a record behind
+//! its own has been replaced. The group does not tell: when the answer to a member's joining is lost, with its coordinator, say, Kafka has given the
+//! instance another id, and fences the member that asks again as if another process had come.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use millpond_log::opaque::{Columns, Record, batch};
+use millpond_log::{Append, Entry, Error, FetchLimit, Fetched, Payload, Result, TopicConfig, TopicPartition};
+use millpond_membership::{ARRIVAL, Arrival};
+use parking_lot::Mutex;
+
+use crate::cluster::Cluster;
+use crate::producer::Producer;
+use crate::reader::Reader;
+
+/// Of the producer that writes the record, and nothing else: what another process fences of this one before it has come is this one's coming only.
+const PRODUCER: &str = "arrival";
+const FETCH: FetchLimit = FetchLimit { rows_max: 1_000, bytes_max: 4 << 20 };
+/// What is there is waited for so long at a time.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// This process's coming, and those of the same instance since.
+pub(super) struct Arrivals {
+    cluster: Arc<Cluster>,
+    members: TopicPartition,
+    key: String,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    /// Everything before it has been read, from this process's coming on.
+    next: u64,
+    other: Option<Arrival>,
+}
+
+impl Arrivals {
+    /// From here on who came before under the same instance is replaced.
+    pub fn announce(cluster: &Arc<Cluster>) -> Result<Arrivals> {
+        let options = cluster.options();
+        let members = TopicPartition::new(millpond_membership::topic(&options.service_id), 0);
+        match cluster.create_topic(&members.topic, &TopicConfig::compact(1, Vec::new())) {
+            Ok(()) | Err(Error::TopicExists(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let key = format!("{ARRIVAL}{}", options.instance);
+        let arrival = serde_json::to_vec(&Arrival { pid: std::process::id() }).expect("its fields are numbers");
+        let timestamp_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let record = Record { key: Some(key.as_bytes()), value: Some(&arrival), timestamp_ms, headers: &[] };
+        let append = Append { target: members.clone(), entry: Entry::opaque(batch([record])) };
+        let written = Producer::new(options, PRODUCER.to_owned())?.transact(&[append], None).result?;
+        let next = written[0].last + 1;
+        Ok(Arrivals { cluster: Arc::clone(cluster), members, key, seen: Mutex::new(Seen { next, other: None }) })
+    }
+
+    /// Fails with [`Error::Fenced`] where another process has come since.
+    pub fn check(&self) -> Result<()> {
+        let mut seen = self.seen.lock();
+        if seen.other.is_none() {
+            self.read(&mut seen)?;
+        }
+        match &seen.other {
+            Some(other) => Err(Error::Fenced(format!(
+                "another process has come as \"{}\", with the pid {}",
+                self.cluster.options().instance,
+                other.pid
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self, seen: &mut Seen) -> Result<()> {
+        // Of a transaction that was committed before this was called, all is seen then.
+        self.cluster.settle(&self.members)?;
+        let end = self.cluster.offsets(&self.members)?.end;
+        if seen.next >= end {
+            return Ok(());
+        }
+        let deadline = Instant::now() + self.cluster.timeout();
+        let mut reader = Reader::new(&self.cluster)?;
+        while seen.next < end {
+            if Instant::now() >= deadline {
+                return Err(Error::Storage(format!("Kafka has not given {} up to {end}, only to {}", self.members, seen.next)));
+            }
+            let fetch = reader.fetch(&self.members, seen.next, FETCH, WAIT)?;
+            for fetched in &fetch.entries {
+                seen.other = self.last_of(fetched).or(seen.other.take());
+            }
+            seen.next = fetch.next_offset;
+        }
+        Ok(())
+    }
+
+    /// One that cannot be read is none.
+    fn last_of(&self, fetched: &Fetched) -> Option<Arrival> {
+        let Payload::Opaque(rows) = &fetched.entry.payload else { return None };
+        let rows = Columns::of(rows).ok()?;
+        let arrivals = (0..rows.timestamps.len()).filter(|row| rows.key(*row) == Some(self.key.as_bytes()));
+        arrivals.filter_map(|row| serde_json::from_slice(rows.value(row).unwrap_or_default()).ok()).last()
+    }
+}
