@@ -261,7 +261,15 @@ impl Inner {
         let mut behind = behind.into_iter().map(|(_, command)| command);
         let carried_out = match (obeyed, behind.next()) {
             // Planned over a catalog that another command may have changed since.
-            (Ok(()), Some(own)) => self.carry_out(&own, topology.filter(|_| Arc::ptr_eq(&before, &self.catalog()))),
+            (Ok(()), Some(own)) => {
+                let carried_out = self.carry_out(&own, topology.filter(|_| Arc::ptr_eq(&before, &self.catalog())));
+                // Others obey it: so does this process, when it can.
+                if runtime.config.member.is_some() && carried_out.as_ref().is_err_and(Error::may_pass) {
+                    commands.pending.push_back(own);
+                    commands.applied = Some(before);
+                }
+                carried_out
+            }
             (Err(error), own) => {
                 commands.pending.extend(own);
                 Err(error)
@@ -323,13 +331,17 @@ impl Inner {
         Ok((before, after))
     }
 
-    /// Obeys what other processes have appended, and then has that run which was given to this one.
-    fn follow(&self) {
+    /// Obeys what other processes have appended, and then has that run which was given to this one. False: that is to be tried again.
+    fn follow(&self) -> bool {
         if let Err(error) = self.obey_new() {
             tracing::warn!(%error, "the commands of other processes cannot be obeyed yet");
-        } else if let Err(error) = self.runtime.adopt() {
-            tracing::warn!(%error, "the state of what was assigned cannot be brought in yet");
+            return false;
         }
+        if let Err(error) = self.runtime.adopt() {
+            tracing::warn!(%error, "the state of what was assigned cannot be brought in yet");
+            return false;
+        }
+        true
     }
 
     fn obey_new(&self) -> Result<()> {

@@ -82,14 +82,16 @@ pub(crate) fn check_alone(runtime: &Runtime, query: &str) -> Result<()> {
     Err(Error::Reset { query: query.to_owned(), reason: format!("other members run parts of it: {}", others.join(", ")), hint })
 }
 
-/// Calls `obey` when there may be something new, until it gives `None` or the process stops.
-pub(crate) fn follow(runtime: &Runtime, obey: impl Fn() -> Option<()>) {
+/// Calls `obey` when there may be something new, until it gives `None` or the process stops. After `Some(false)` it has failed, and is not called for
+/// a while: the brokers are to come round.
+pub(crate) fn follow(runtime: &Runtime, obey: impl Fn() -> Option<bool>) {
     while !runtime.is_stopping() {
         let seen = runtime.members.current();
-        if obey().is_none() {
-            return;
+        match obey() {
+            None => return,
+            Some(true) => runtime.members.wait(seen, Some(LOOK_AGAIN)),
+            Some(false) => std::thread::sleep(LOOK_AGAIN),
         }
-        runtime.members.wait(seen, Some(LOOK_AGAIN));
     }
 }
 

@@ -196,7 +196,7 @@ impl TaskProgress {
         self.state.lock().rate.per_second(now_ms)
     }
 
-    pub fn status(&self, now_ms: i64) -> TaskStatus {
+    pub fn status(&self, restored_percent: Option<f64>, now_ms: i64) -> TaskStatus {
         let (lag, progress_percent) = (self.lag(), self.percent());
         let state = self.state.lock();
         TaskStatus {
@@ -209,6 +209,7 @@ impl TaskProgress {
             rows_out: state.counters.rows_out,
             lag,
             progress_percent,
+            restored_percent,
             rows_per_second: state.rate.per_second(now_ms),
             stream_time_ms: state.stream_time_ms,
             last_commit: state.last_commit_ms.and_then(|ms| u64::try_from(ms).ok()).map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),

@@ -59,6 +59,8 @@ pub struct TaskStatus {
     pub rows_out: u64,
     pub lag: u64,
     pub progress_percent: f64,
+    /// While its state is brought in from elsewhere: how much of it is here.
+    pub restored_percent: Option<f64>,
     pub rows_per_second: f64,
     pub stream_time_ms: Option<i64>,
     pub last_commit: Option<SystemTime>,
@@ -106,6 +108,12 @@ fn of(runtime: &Runtime, query: &RunningQuery, now_ms: i64) -> QueryStatus {
         progress_percent: if query.plan.is_some() { query_percent(&tasks) } else { 0.0 },
         rows_per_second: sources().map(|task| task.rows_per_second(now_ms)).sum(),
         lag: tasks.iter().map(|task| task.lag()).sum(),
-        tasks: tasks.iter().map(|task| task.status(now_ms)).collect(),
+        tasks: tasks.iter().map(|task| task.status(restored_percent(runtime, query, task), now_ms)).collect(),
     }
+}
+
+/// Of the store that has least of it.
+fn restored_percent(runtime: &Runtime, query: &RunningQuery, task: &TaskProgress) -> Option<f64> {
+    let stores = query.stores(task);
+    stores.iter().filter_map(|store| runtime.storage.state.restored_percent(store, task.partition)).reduce(f64::min)
 }

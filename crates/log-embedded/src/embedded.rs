@@ -63,7 +63,9 @@ pub(crate) fn storage(error: rocksdb::Error) -> Error {
 pub(crate) fn log_error(error: millpond_state::Error) -> Error {
     match error {
         millpond_state::Error::Log(error) => error,
-        millpond_state::Error::Storage(message) | millpond_state::Error::Foreign(message) => Error::Storage(message),
+        millpond_state::Error::Storage(message) | millpond_state::Error::Damaged(message) | millpond_state::Error::Foreign(message) => {
+            Error::Storage(message)
+        }
     }
 }
 
@@ -197,6 +199,10 @@ impl Backend for Embedded {
     }
 
     // Rows are here only, and nobody else's.
+    fn restored_percent(&self, _name: &str, _partition: u32) -> Option<f64> {
+        None
+    }
+
     fn let_go(&self, _name: &str, _partition: u32) {}
 
     fn thrown_out(&self) {}
@@ -225,6 +231,15 @@ impl Backend for Embedded {
 
     fn commit(&self, log: Transaction, writes: WriteSet) -> millpond_state::Result<Vec<Appended>> {
         self.commit_transaction(log, writes)
+    }
+
+    // The log and the stores have a commit at once.
+    fn commits_begun(&self) -> u64 {
+        0
+    }
+
+    fn commits_finished(&self, _begun: u64) -> bool {
+        true
     }
 
     fn snapshot(&self) -> millpond_state::Result<Arc<dyn Snapshot>> {

@@ -10,6 +10,28 @@ use anyhow::{Context, Result, bail};
 /// Names the process in the data directory.
 const FILE: &str = "instance";
 
+/// Whether the data directory has one: only those of processes over Kafka have.
+pub fn has_name(data_dir: &Path) -> bool {
+    data_dir.join(FILE).exists()
+}
+
+/// Forgets and gives the name that the data directory has.
+pub fn take(data_dir: &Path) -> Result<Option<String>> {
+    if !has_name(data_dir) {
+        return Ok(None);
+    }
+    let path = data_dir.join(FILE);
+    let name = name(data_dir)?;
+    std::fs::remove_file(&path).with_context(|| format!("cannot delete {}", path.display()))?;
+    Ok(Some(name))
+}
+
+/// The name is this one from now on.
+pub fn set(data_dir: &Path, name: &str) -> Result<()> {
+    let path = data_dir.join(FILE);
+    std::fs::write(&path, name).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// The name that the data directory has, or from now on has.
 pub fn name(data_dir: &Path) -> Result<String> {
     let path = data_dir.join(FILE);
@@ -21,7 +43,7 @@ pub fn name(data_dir: &Path) -> Result<String> {
     }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let name = format!("{:x}-{:x}", since.as_nanos(), std::process::id());
-    std::fs::write(&path, &name).with_context(|| format!("cannot write {}", path.display()))?;
+    set(data_dir, &name)?;
     Ok(name)
 }
 

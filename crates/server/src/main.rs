@@ -2,6 +2,7 @@
 
 mod config;
 mod copy;
+mod damage;
 mod error;
 mod functions;
 mod http;
@@ -31,7 +32,6 @@ use millpond_log_embedded::Embedded;
 use millpond_log_kafka::KafkaLog;
 use millpond_serving::{Member, Serving};
 use millpond_state_changelog::Changelogged;
-use millpond_state_rocksdb::Database;
 use pgwire::api::ConnectionManager;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,40 +78,55 @@ fn start_log(format: LogFormat) {
 fn run(config: Config) -> Result<()> {
     let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
     let pg = std::net::TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
-    let (storage, member) = open_storage(&config, pg.local_addr()?)?;
+    let (damaged, damage) = watch::channel(None);
+    let (storage, member) = open_storage(&config, pg.local_addr()?, damaged)?;
     let settings = millpond_executor::Config {
         workers: config.workers,
         commit_interval: config.commit_interval,
         service_id: config.service_id.clone(),
         member,
     };
-    let engine = Engine::open(settings, storage).context("the engine cannot start")?;
+    let engine = match Engine::open(settings, storage).context("the engine cannot start") {
+        Ok(engine) => engine,
+        Err(error) => return Err(anew(&config, &damage).unwrap_or(error)),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("millpond-serve").build()?;
-    let served = runtime.block_on(serve(&config, pg, engine.clone(), metrics));
+    let served = runtime.block_on(serve(&config, pg, engine.clone(), metrics, damage.clone()));
     engine.shutdown();
     // Work that was abandoned may still be waiting for something; it is not waited for.
     runtime.shutdown_background();
     info!("stopped");
-    served
+    anew(&config, &damage).map_or(served, Err)
 }
 
-/// What is kept where, and over Kafka as which of the service's processes.
-fn open_storage(config: &Config, listening: SocketAddr) -> Result<(Storage, Option<MemberConfig>)> {
+/// Has the program start again where state has to be made anew. Returns when it has not, or cannot.
+fn anew(config: &Config, damage: &watch::Receiver<Option<String>>) -> Option<anyhow::Error> {
+    let reason = damage.borrow().clone()?;
+    Some(damage::start_again(&config.data_dir, &reason))
+}
+
+/// What is kept where, and over Kafka as which of the service's processes. `damaged` is sent why state has to be made anew.
+fn open_storage(config: &Config, listening: SocketAddr, damaged: watch::Sender<Option<String>>) -> Result<(Storage, Option<MemberConfig>)> {
     match &config.kafka {
-        Some(kafka) => open_kafka(config, kafka, listening).map(|(storage, member)| (storage, Some(member))),
+        Some(kafka) => open_kafka(config, kafka, listening, damaged).map(|(storage, member)| (storage, Some(member))),
         None => Ok((open_embedded(config)?, None)),
     }
 }
 
 /// Topics are Kafka's; what is in the data directory can be made anew from them.
-fn open_kafka(config: &Config, kafka: &Kafka, listening: SocketAddr) -> Result<(Storage, MemberConfig)> {
+fn open_kafka(
+    config: &Config,
+    kafka: &Kafka,
+    listening: SocketAddr,
+    damaged: watch::Sender<Option<String>>,
+) -> Result<(Storage, MemberConfig)> {
     let options = millpond_state_rocksdb::Options {
         memory_bytes: config.memory_bytes,
         // What a loss of power takes, the changelogs have.
         sync: false,
         service_id: Some(format!("{} over Kafka", config.service_id)),
     };
-    let database = Database::open(&config.data_dir, &options)
+    let database = damage::open(&config.data_dir, &options)
         .with_context(|| format!("the data directory {} cannot be opened", config.data_dir.display()))?;
     let instance = match &kafka.instance {
         Some(instance) => instance.clone(),
@@ -134,7 +149,11 @@ fn open_kafka(config: &Config, kafka: &Kafka, listening: SocketAddr) -> Result<(
     };
     let (log, group) = KafkaLog::join(options)?;
     let log: Arc<dyn Log> = Arc::new(log);
-    let state = Changelogged::open(database, Arc::clone(&log), &config.service_id).context("the state cannot be brought in")?;
+    let state = match Changelogged::open(database, Arc::clone(&log), &config.service_id) {
+        Err(millpond_state::Error::Damaged(reason)) => return Err(damage::start_again(&config.data_dir, &reason)),
+        opened => opened.context("the state cannot be brought in")?,
+    };
+    state.on_damage(move |reason| drop(damaged.send(Some(reason))));
     Ok((Storage { log, state }, MemberConfig { instance, address, group }))
 }
 
@@ -149,7 +168,13 @@ fn open_embedded(config: &Config) -> Result<Storage> {
     Ok(Storage { log: embedded.clone(), state: embedded })
 }
 
-async fn serve(config: &Config, pg: std::net::TcpListener, engine: Engine, metrics: PrometheusHandle) -> Result<()> {
+async fn serve(
+    config: &Config,
+    pg: std::net::TcpListener,
+    engine: Engine,
+    metrics: PrometheusHandle,
+    mut damage: watch::Receiver<Option<String>>,
+) -> Result<()> {
     pg.set_nonblocking(true)?;
     let pg = TcpListener::from_std(pg)?;
     let web = TcpListener::bind(config.http).await.with_context(|| format!("cannot listen on {}", config.http))?;
@@ -181,7 +206,10 @@ async fn serve(config: &Config, pg: std::net::TcpListener, engine: Engine, metri
         tell_ready(path, &pg_address.to_string(), &web_address.to_string())?;
     }
     info!(postgres = %pg_address, http = %web_address, data = %config.data_dir.display(), workers = config.workers, "serving");
-    wait_for_signal().await?;
+    tokio::select! {
+        signalled = wait_for_signal() => signalled?,
+        reason = damaged(&mut damage) => error!(reason, "the state's files are damaged"),
+    }
     info!("stopping");
     ready.store(false, Ordering::Release);
     let _ = stop.send(true);
@@ -215,6 +243,15 @@ fn tell_ready(path: &Path, pg: &str, http: &str) -> Result<()> {
     std::fs::write(&partial, content)
         .and_then(|()| std::fs::rename(&partial, path))
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Why state has to be made anew, when it has.
+async fn damaged(damage: &mut watch::Receiver<Option<String>>) -> String {
+    match damage.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+        Ok(Some(reason)) => reason,
+        // Nobody is left to say so.
+        _ => std::future::pending().await,
+    }
 }
 
 async fn wait_for_signal() -> Result<()> {

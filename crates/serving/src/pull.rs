@@ -1,6 +1,7 @@
 //! Pull queries: any SELECT over streams, tables and system tables, at one moment.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
@@ -20,12 +21,17 @@ use millpond_executor::Engine;
 use millpond_planner::{Settings, session};
 use millpond_sql::{Dialect, ast};
 use parking_lot::Mutex;
+use tokio::time::sleep;
 
 use crate::remote::Remote;
 use crate::stream_table::StreamTable;
 use crate::system::{self, Query, Setting, Sources};
 use crate::table_table::TableTable;
 use crate::{Member, Moment, Peers, Result, Scope, Warnings, existing, placeholders};
+
+/// A commit that takes longer is stuck: what was committed before is shown.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
+const COMMIT_PAUSE: Duration = Duration::from_millis(1);
 
 /// Plans and runs pull queries. Cheap to clone; one for all sessions.
 #[derive(Clone)]
@@ -143,7 +149,7 @@ impl Serving {
     /// Runs `pull` over what is committed now.
     pub async fn run(&self, pull: &Pull, run: Run) -> Result<SendableRecordBatchStream> {
         let plan = self.physical(pull, &run.parameters).await?;
-        let config = pull.state.config().clone().with_extension(Arc::new(self.sources(run)?));
+        let config = pull.state.config().clone().with_extension(Arc::new(self.sources(run).await?));
         // Functions are in the plan already.
         let (scalar, higher_order, aggregate, window) = Default::default();
         let (id, runtime) = (pull.state.session_id().to_string(), Arc::clone(pull.state.runtime_env()));
@@ -158,19 +164,31 @@ impl Serving {
 
     /// The persistent queries as all members together see them, and of the internal ones those that have failed.
     pub async fn queries(&self, run: Run) -> Result<Vec<Query>> {
-        Ok(system::all_queries(&Arc::new(self.sources(run)?)).await?)
+        Ok(system::all_queries(&Arc::new(self.sources(run).await?)).await?)
     }
 
     /// Which of `keys` (one array for each key column) the table has a row for.
     pub async fn existing(&self, source: &Arc<Source>, keys: &[ArrayRef]) -> Result<Vec<bool>> {
-        Ok(existing::existing(source, keys, &Arc::new(self.sources(Run::default())?)).await?)
+        Ok(existing::existing(source, keys, &Arc::new(self.sources(Run::default()).await?)).await?)
     }
 
-    fn sources(&self, run: Run) -> Result<Sources> {
+    async fn sources(&self, run: Run) -> Result<Sources> {
         let Run { parameters, settings, scope, warnings } = run;
+        if matches!(scope, Scope::Partitions(_)) {
+            self.finish_commits().await;
+        }
         let remote = self.remote.clone();
         let moment = Arc::new(Moment::now(&self.engine, remote.as_ref().map(|remote| &*remote.peers))?);
         Ok(Sources { moment, member: Arc::clone(&self.member), settings, parameters, remote, scope, warnings })
+    }
+
+    /// What another member asks for is to have what it knows to be committed: the log may show it before it is in the stores here.
+    async fn finish_commits(&self) {
+        let (state, since) = (&self.engine.storage().state, Instant::now());
+        let begun = state.commits_begun();
+        while !state.commits_finished(begun) && since.elapsed() < COMMIT_PATIENCE {
+            sleep(COMMIT_PAUSE).await;
+        }
     }
 
     /// The plan as EXPLAIN shows it, a line each.

@@ -93,6 +93,18 @@ impl Server {
         Ok(())
     }
 
+    /// Takes notice of where it listens by now: it may have started again by itself.
+    pub fn look_again(&mut self) -> Result<()> {
+        let ready = std::fs::read(self.directory.path().join("ready.json")).context("the server does not serve")?;
+        self.addresses = serde_json::from_slice(&ready)?;
+        Ok(())
+    }
+
+    /// All that the server has logged, when it was started before, too.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(log_path(self.directory.path()))?).into_owned())
+    }
+
     /// The last lines of the server's log.
     pub fn log_tail(&self) -> String {
         log_tail(self.directory.path())

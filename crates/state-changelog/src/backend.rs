@@ -12,7 +12,10 @@ use millpond_state_rocksdb::Database;
 use millpond_state_rocksdb::rocksdb::WriteBatch;
 use parking_lot::{Mutex, RwLock};
 
+use crate::damage::Damage;
 use crate::restore::Position;
+use crate::restoring::Restoring;
+use crate::under_way::UnderWay;
 use crate::{offsets, restore, snapshot, topics};
 
 /// See the crate's documentation.
@@ -31,6 +34,9 @@ pub struct Changelogged {
     pub(crate) passed_over: AtomicBool,
     /// The numbers of the stores' changelogs, as the offsets topic has them.
     pub(crate) numbers: Mutex<HashMap<String, u64>>,
+    pub(crate) restoring: Restoring,
+    damage: Arc<Damage>,
+    under_way: UnderWay,
 }
 
 #[derive(Debug, Default)]
@@ -80,9 +86,17 @@ impl Changelogged {
             reached: Mutex::default(),
             passed_over: AtomicBool::new(false),
             numbers: Mutex::default(),
+            restoring: Restoring::default(),
+            damage: Arc::default(),
+            under_way: UnderWay::default(),
         };
         backend.catch_up()?;
         Ok(Arc::new(backend))
+    }
+
+    /// `tell` is called when files of the database turn out to be damaged, once.
+    pub fn on_damage(&self, tell: impl FnOnce(String) + Send + 'static) {
+        self.damage.on(Box::new(tell));
     }
 
     /// Whether what the partition has is for others to change.
@@ -156,11 +170,11 @@ impl Changelogged {
 
 impl Reader for Changelogged {
     fn get_many(&self, store: StoreId, partition: u32, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        self.database.get_many(store, partition, keys)
+        self.damage.look(self.database.get_many(store, partition, keys))
     }
 
     fn scan(&self, store: StoreId, partition: u32, range: KeyRange<'_>, visit: Visit<'_>) -> Result<()> {
-        self.database.scan(store, partition, range, visit)
+        self.damage.look(self.database.scan(store, partition, range, visit))
     }
 }
 
@@ -176,7 +190,7 @@ impl Backend for Changelogged {
             return Ok(id);
         }
         let shared = topics::is_shared(name);
-        let changelog = if shared { None } else { Some(restore::ensure(self, name, config)?) };
+        let changelog = if shared { None } else { Some(self.damage.look(restore::ensure(self, name, config))?) };
         self.stores.write().insert(id, Store { name: name.into(), changelog });
         Ok(id)
     }
@@ -194,9 +208,11 @@ impl Backend for Changelogged {
         };
         match changelog {
             _ if current => return Ok(()),
-            Some(Changelog { topic, number }) => restore::partition(self, store, &TopicPartition { topic, partition }, number)?,
+            Some(Changelog { topic, number }) => {
+                self.damage.look(restore::partition(self, store, &TopicPartition { topic, partition }, number))?;
+            }
             // The last look at the topic may have passed over what was to be its own.
-            None if behind => restore::shared_partition(self, &name, partition)?,
+            None if behind => self.damage.look(restore::shared_partition(self, &name, partition))?,
             None => {}
         }
         // Whoever brings in others' offsets at the moment is through before there are new ones from here.
@@ -205,6 +221,10 @@ impl Backend for Changelogged {
         taken_over.behind.remove(&place);
         taken_over.current.insert(place);
         Ok(())
+    }
+
+    fn restored_percent(&self, name: &str, partition: u32) -> Option<f64> {
+        self.restoring.percent(self.database.find_store(name)?, partition)
     }
 
     fn let_go(&self, name: &str, partition: u32) {
@@ -220,11 +240,11 @@ impl Backend for Changelogged {
 
     fn catch_up(&self) -> Result<()> {
         self.log.settle(&self.offsets)?;
-        restore::offsets(self)
+        self.damage.look(restore::offsets(self))
     }
 
     fn look(&self) -> Result<()> {
-        restore::offsets(self)
+        self.damage.look(restore::offsets(self))
     }
 
     fn drop_stores(&self, names: &[&str]) -> Result<()> {
@@ -252,6 +272,7 @@ impl Backend for Changelogged {
     }
 
     fn commit(&self, log: Transaction, writes: WriteSet) -> Result<Vec<Appended>> {
+        let _under_way = self.under_way.begin();
         let (records, of) = self.records(&writes);
         let mut transaction = log;
         let outputs = transaction.appends.len();
@@ -267,12 +288,20 @@ impl Backend for Changelogged {
             let position = Position { number: *number, next: appended.base_offset + appended.rows };
             restore::put_position(self, *store, *partition, position, &mut batch);
         }
-        self.database.commit(batch, &[&writes]).inspect_err(|_| self.fall_behind(&writes))?;
+        self.damage.look(self.database.commit(batch, &[&writes])).inspect_err(|_| self.fall_behind(&writes))?;
         Ok(appended)
     }
 
+    fn commits_begun(&self) -> u64 {
+        self.under_way.begun()
+    }
+
+    fn commits_finished(&self, begun: u64) -> bool {
+        self.under_way.finished(begun)
+    }
+
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
-        Ok(Arc::new(snapshot::Moment::new(self.database.snapshot(), Arc::clone(&self.log))))
+        Ok(Arc::new(snapshot::Moment::new(self.database.snapshot(), Arc::clone(&self.log), Arc::clone(&self.damage))))
     }
 
     fn set_expiry(&self, store: StoreId, partition: u32, expiry: Expiry) {

@@ -18,9 +18,12 @@
 //! `store \0 partition (4, big-endian) key`; horizons of windowed stores are there too, with the key `\0 store \0 partition (4)`.
 
 mod backend;
+mod damage;
 mod offsets;
 mod restore;
+mod restoring;
 mod snapshot;
 mod topics;
+mod under_way;
 
 pub use backend::Changelogged;

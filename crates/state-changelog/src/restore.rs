@@ -134,6 +134,7 @@ pub(crate) fn partition(backend: &Changelogged, store: StoreId, changelog: &Topi
         None => start,
     };
     let mut rows = 0;
+    let restore = (next < end).then(|| backend.restoring.begin((store, changelog.partition), next, end));
     while next < end {
         let fetch = backend.log.fetch(changelog, next, STEP)?;
         let mut writes = Writes::new(store, changelog.partition);
@@ -152,6 +153,7 @@ pub(crate) fn partition(backend: &Changelogged, store: StoreId, changelog: &Topi
         let mut batch = WriteBatch::default();
         put_position(backend, store, changelog.partition, Position { number, next }, &mut batch);
         backend.database.commit(batch, &[&set_of(writes)])?;
+        restore.iter().for_each(|restore| restore.reached(next));
     }
     if rows > 0 {
         tracing::info!(%changelog, rows, "restored from the changelog");

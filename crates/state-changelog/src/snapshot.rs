@@ -7,25 +7,28 @@ use millpond_log::{Fetch, FetchLimit, Log, OffsetRange, TopicPartition};
 use millpond_state::{KeyRange, Reader, Result, Snapshot, StoreId, Visit};
 use parking_lot::Mutex;
 
+use crate::damage::Damage;
+
 pub(crate) struct Moment {
     stores: millpond_state_rocksdb::Moment,
     log: Arc<dyn Log>,
     ranges: Mutex<HashMap<TopicPartition, OffsetRange>>,
+    damage: Arc<Damage>,
 }
 
 impl Moment {
-    pub fn new(stores: millpond_state_rocksdb::Moment, log: Arc<dyn Log>) -> Moment {
-        Moment { stores, log, ranges: Mutex::default() }
+    pub fn new(stores: millpond_state_rocksdb::Moment, log: Arc<dyn Log>, damage: Arc<Damage>) -> Moment {
+        Moment { stores, log, ranges: Mutex::default(), damage }
     }
 }
 
 impl Reader for Moment {
     fn get_many(&self, store: StoreId, partition: u32, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        self.stores.get_many(store, partition, keys)
+        self.damage.look(self.stores.get_many(store, partition, keys))
     }
 
     fn scan(&self, store: StoreId, partition: u32, range: KeyRange<'_>, visit: Visit<'_>) -> Result<()> {
-        self.stores.scan(store, partition, range, visit)
+        self.damage.look(self.stores.scan(store, partition, range, visit))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millpond_state::{Error, Expiry, KeyRange, Reader, Result, StoreId, Visit, WriteSet, prefix_end};
 use parking_lot::RwLock;
-use rocksdb::{BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, Range, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, ErrorKind, Range, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::horizon::{Horizons, Pinned};
 use crate::rows::{Rows, prefix, split_key};
@@ -49,11 +49,14 @@ impl std::fmt::Debug for Database {
 }
 
 pub(crate) fn storage(error: rocksdb::Error) -> Error {
-    Error::Storage(error.into_string())
+    match error.kind() {
+        ErrorKind::Corruption => Error::Damaged(error.into_string()),
+        _ => Error::Storage(error.into_string()),
+    }
 }
 
 impl Database {
-    /// [`Error::Foreign`] when the directory is not ours, has another format or is in use.
+    /// [`Error::Foreign`] when the directory is not ours, has another format or is in use; [`Error::Damaged`] when its files cannot be read.
     pub fn open(path: &Path, options: &Options) -> Result<Arc<Database>> {
         format::check_directory(path)?;
         let horizons = Arc::new(Horizons::default());
@@ -70,6 +73,11 @@ impl Database {
             }
         }
         Ok(Arc::new(database))
+    }
+
+    /// Deletes a database that nobody has open. Files that are not its own stay.
+    pub fn destroy(path: &Path) -> Result<()> {
+        DB::destroy(&rocksdb::Options::default(), path).map_err(storage)
     }
 
     pub fn rocks(&self) -> &DB {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use millpond_state::{Error, Result};
-use rocksdb::{DB, Options, WriteBatch};
+use rocksdb::{DB, ErrorKind, Options, WriteBatch};
 
 use crate::{Database, Family};
 
@@ -30,7 +30,7 @@ pub(crate) fn check_directory(path: &Path) -> Result<()> {
     if !is_ours {
         return Ok(());
     }
-    let families = DB::list_cf(&Options::default(), path).map_err(|error| foreign(path, error))?;
+    let families = DB::list_cf(&Options::default(), path).map_err(|error| opening_failed(path, error))?;
     if !families.iter().any(|family| family == Family::Meta.name()) {
         return Err(foreign(path, "it holds a database that is not millpond's"));
     }
@@ -42,14 +42,14 @@ pub(crate) fn check_directory(path: &Path) -> Result<()> {
 
 /// Tells the user what an error of opening means.
 pub(crate) fn opening_failed(path: &Path, error: rocksdb::Error) -> Error {
-    let message = error.into_string();
+    let (kind, message) = (error.kind(), error.into_string());
     if message.contains("lock") || message.contains("LOCK") {
         return foreign(path, format!("another process is using it ({message})"));
     }
-    if message.starts_with("Corruption") {
-        return foreign(path, format!("its files are damaged ({message})"));
+    match kind {
+        ErrorKind::Corruption => Error::Damaged(format!("{}: {message}", path.display())),
+        _ => Error::Storage(message),
     }
-    Error::Storage(message)
 }
 
 /// Refuses another format and another service; writes both into a new database.

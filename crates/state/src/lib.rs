@@ -110,6 +110,9 @@ pub trait Backend: Reader {
     /// For whoever is going to commit to the partition, while nobody else does: brings in what was committed to it and is not here.
     fn take_over(&self, store: StoreId, partition: u32) -> Result<()>;
 
+    /// How much of what is to be brought in of the partition is here, in per cent; `None`: nothing is being brought in.
+    fn restored_percent(&self, name: &str, partition: u32) -> Option<f64>;
+
     /// Another process may commit to the partition of that store from now on: what is here may be old until it is taken over again.
     fn let_go(&self, name: &str, partition: u32);
 
@@ -134,6 +137,12 @@ pub trait Backend: Reader {
 
     /// Appends to the log and applies the writes: both or neither, and readers see both at once.
     fn commit(&self, log: Transaction, writes: WriteSet) -> Result<Vec<Appended>>;
+
+    /// The number of the commit that began last.
+    fn commits_begun(&self) -> u64;
+
+    /// Whether all commits up to that one have come to an end: what the log has of them, every later snapshot has.
+    fn commits_finished(&self, begun: u64) -> bool;
 
     /// A consistent view for pull queries.
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>>;

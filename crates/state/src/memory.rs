@@ -117,6 +117,10 @@ impl Backend for MemoryBackend {
     }
 
     // Rows are here only, and nobody else's.
+    fn restored_percent(&self, _name: &str, _partition: u32) -> Option<f64> {
+        None
+    }
+
     fn let_go(&self, _name: &str, _partition: u32) {}
 
     fn thrown_out(&self) {}
@@ -148,6 +152,15 @@ impl Backend for MemoryBackend {
 
     fn commit(&self, log: Transaction, writes: WriteSet) -> Result<Vec<Appended>> {
         Ok(self.log.append_with(log, || self.stores.write().apply(writes))?)
+    }
+
+    // The log and the stores have a commit at once.
+    fn commits_begun(&self) -> u64 {
+        0
+    }
+
+    fn commits_finished(&self, _begun: u64) -> bool {
+        true
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {

@@ -150,6 +150,10 @@ impl Backend for FaultyState {
         self.inner.take_over(store, partition)
     }
 
+    fn restored_percent(&self, name: &str, partition: u32) -> Option<f64> {
+        self.inner.restored_percent(name, partition)
+    }
+
     fn let_go(&self, name: &str, partition: u32) {
         self.inner.let_go(name, partition);
     }
@@ -185,6 +189,14 @@ impl Backend for FaultyState {
             return Err(millpond_state::Error::Storage("no space left on device".to_owned()));
         }
         self.inner.commit(log, writes)
+    }
+
+    fn commits_begun(&self) -> u64 {
+        self.inner.commits_begun()
+    }
+
+    fn commits_finished(&self, begun: u64) -> bool {
+        self.inner.commits_finished(begun)
     }
 
     fn snapshot(&self) -> millpond_state::Result<Arc<dyn Snapshot>> {

@@ -46,6 +46,7 @@ fn declared(table: &str) -> &'static [(&'static str, DataType)] {
             ("rows_out", NUMBER),
             ("lag", NUMBER),
             ("progress_percent", DOUBLE),
+            ("restored_percent", DOUBLE),
             ("rows_per_second", DOUBLE),
             ("stream_time", TIME),
             ("last_commit", TIME),

@@ -167,6 +167,7 @@ pub fn fill_tasks(sources: &Sources) -> Result<Columns> {
     columns.number(tasks.iter().map(|task| Some(task.rows_out as i64)));
     columns.number(tasks.iter().map(|task| Some(task.lag as i64)));
     columns.double(tasks.iter().map(|task| Some(task.progress_percent)));
+    columns.double(tasks.iter().map(|task| task.restored_percent));
     columns.double(tasks.iter().map(|task| Some(task.rows_per_second)));
     columns.time(tasks.iter().map(|task| task.stream_time_ms));
     columns.time(tasks.iter().map(|task| task.last_commit.map(millis)));

@@ -5,22 +5,28 @@
 //! default). Which instruction is hit is up to the machine.
 
 mod brokers;
+mod damage;
 mod kills;
 mod members;
 mod proxy;
 mod workload;
 
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Runs a test with its random choices and the number of its rounds.
+/// Sessions and transactions time out: what is broken is to be the test's fault, and not that of another one that keeps the machine from the brokers.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs a test with its random choices and the number of its rounds, alone.
 fn seeded<F: Future<Output = Result<()>>>(rounds: u64, test: impl FnOnce(StdRng, u64) -> F) -> Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let seed = number("MILLPOND_CRASH_SEED").unwrap_or_else(|| rand::rng().random());
     eprintln!("MILLPOND_CRASH_SEED={seed}");
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let rounds = number("MILLPOND_CRASHES").unwrap_or(rounds);
     runtime.block_on(test(StdRng::seed_from_u64(seed), rounds)).with_context(|| format!("MILLPOND_CRASH_SEED={seed}"))
