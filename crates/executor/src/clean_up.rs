@@ -21,8 +21,7 @@ pub(crate) fn queries(runtime: &Runtime, catalog: &Snapshot, ids: &[&str], mut n
 
 /// What queries that are in no catalog, and a table, have of `stores`, if anything.
 pub(crate) fn left_behind(runtime: &Runtime, catalog: &Snapshot, ids: &[String], table: Option<&str>, stores: &[String]) -> Result<()> {
-    let is_of_table = |name: &str| catalog.sources.values().any(|source| source.table_store() == name);
-    let is_theirs = |name: &str| ids.iter().any(|id| is_of(name, id, catalog, |id| format!("{id}/")) && !is_of_table(name));
+    let is_theirs = |name: &str| ids.iter().any(|id| is_store_of(name, id, catalog));
     let names: Vec<String> = stores.iter().filter(|name| table == Some(name) || is_theirs(name)).cloned().collect();
     if names.is_empty() {
         return Ok(());
@@ -52,10 +51,14 @@ pub(crate) fn here(runtime: &Runtime, catalog: &Snapshot, id: &str) -> Result<()
 }
 
 fn stores(runtime: &Runtime, catalog: &Snapshot, id: &str) -> Result<Vec<String>> {
-    // A query may be called `table`, as the stores of tables begin.
-    let is_of_table = |name: &str| catalog.sources.values().any(|source| source.table_store() == name);
     let names = runtime.storage.state.stores()?.into_iter().map(|(name, _)| name);
-    Ok(names.filter(|name| is_of(name, id, catalog, |id| format!("{id}/")) && !is_of_table(name)).collect())
+    Ok(names.filter(|name| is_store_of(name, id, catalog)).collect())
+}
+
+fn is_store_of(name: &str, id: &str, catalog: &Snapshot) -> bool {
+    // A query may be called `table`, as the stores of tables begin.
+    let is_of_table = || catalog.sources.values().any(|source| source.table_store() == name);
+    is_of(name, id, catalog, |id| format!("{id}/")) && !is_of_table()
 }
 
 /// Whether `name` begins as the names of query `id` do, and not as those of another whose id only begins like this one.

@@ -69,6 +69,12 @@ struct Commands {
     applied: Option<Arc<Snapshot>>,
 }
 
+impl Commands {
+    fn take_up(&mut self, read: impl IntoIterator<Item = (u64, Command)>) {
+        self.pending.extend(read.into_iter().map(|(_, command)| command));
+    }
+}
+
 impl Engine {
     /// Reads the command log, starts the workers and the queries that are to run.
     pub fn open(config: Config, storage: Storage) -> Result<Engine> {
@@ -244,7 +250,8 @@ impl Inner {
         // Before others' commands: what belongs to a query that is in none of them was left behind.
         let stores = statements::stores_before(runtime, &command)?;
         // What other processes have appended comes first.
-        commands.pending.extend(commands.log.read()?.into_iter().map(|(_, command)| command));
+        let read = commands.log.read()?;
+        commands.take_up(read);
         self.obey_pending(commands)?;
         let before = self.catalog();
         let (command, topology) = statements::fit_to_topic(&*runtime.storage.log, command, topology)?;
@@ -256,12 +263,12 @@ impl Inner {
         let own = commands.log.append(&command, runtime.now_ms())?;
         let mut read = commands.log.read()?;
         let behind = read.split_off(read.iter().position(|(offset, _)| *offset >= own).unwrap_or(read.len()));
-        commands.pending.extend(read.into_iter().map(|(_, command)| command));
+        commands.take_up(read);
         let obeyed = self.obey_pending(commands);
-        let mut behind = behind.into_iter().map(|(_, command)| command);
+        let mut behind = behind.into_iter();
         let carried_out = match (obeyed, behind.next()) {
             // Planned over a catalog that another command may have changed since.
-            (Ok(()), Some(own)) => {
+            (Ok(()), Some((_, own))) => {
                 let carried_out = self.carry_out(&own, topology.filter(|_| Arc::ptr_eq(&before, &self.catalog())));
                 // Others obey it: so does this process, when it can.
                 if runtime.config.member.is_some() && carried_out.as_ref().is_err_and(Error::may_pass) {
@@ -271,12 +278,12 @@ impl Inner {
                 carried_out
             }
             (Err(error), own) => {
-                commands.pending.extend(own);
+                commands.take_up(own);
                 Err(error)
             }
             (Ok(()), None) => Err(Error::Commands(format!("offset {own} cannot be read yet"))),
         };
-        commands.pending.extend(behind);
+        commands.take_up(behind);
         carried_out
     }
 
@@ -351,7 +358,7 @@ impl Inner {
         }
         // Who goes on with what another process has run goes by every command that one may have gone by.
         let read = if self.runtime.has_to_adopt() { commands.log.read()? } else { commands.log.read_ready()? };
-        commands.pending.extend(read.into_iter().map(|(_, command)| command));
+        commands.take_up(read);
         self.obey_pending(&mut commands)
     }
 
@@ -378,6 +385,7 @@ impl Inner {
         }
         self.runtime.changed.raise();
         self.runtime.housekeeping.raise();
+        self.runtime.members.raise();
         for mailbox in &self.runtime.mailboxes {
             mailbox.send(Request::Shutdown);
         }

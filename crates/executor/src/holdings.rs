@@ -92,8 +92,7 @@ impl Holdings {
             Held::Units(before) => before.get(unit).copied().unwrap_or(Since::Given(state.version)),
             Held::Everything => Since::Given(state.version),
         };
-        let units = units.into_iter().map(|unit| (since(&unit), unit)).map(|(since, unit)| (unit, since)).collect();
-        state.held = Held::Units(units);
+        state.held = Held::Units(units.iter().map(|unit| (unit.clone(), since(unit))).collect());
     }
 
     /// Everything that others had committed when [`Holdings::version`] was `version` has been brought in.

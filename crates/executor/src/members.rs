@@ -64,17 +64,21 @@ pub(crate) fn join(runtime: &Arc<Runtime>) -> Result<Option<Arc<Coordinator>>> {
     Ok(Some(coordinator))
 }
 
-/// Whether no other process of the service lives. One that cannot be sure is not.
+/// The other processes of the service that live.
+fn others(runtime: &Runtime) -> Result<Vec<Instance>> {
+    let Some(member) = &runtime.config.member else { return Ok(Vec::new()) };
+    let instances = member.group.members()?.into_iter().map(|other| other.instance);
+    Ok(instances.filter(|instance| *instance != member.instance).collect())
+}
+
+/// Whether there is none. One that cannot be sure is not alone.
 pub(crate) fn is_alone(runtime: &Runtime) -> bool {
-    let Some(member) = &runtime.config.member else { return true };
-    member.group.members().is_ok_and(|members| members.iter().all(|other| other.instance == member.instance))
+    others(runtime).is_ok_and(|others| others.is_empty())
 }
 
 /// Fails where others may run parts of the query. A process that is out of the group, and comes back, obeys the reset before it runs anything.
 pub(crate) fn check_alone(runtime: &Runtime, query: &str) -> Result<()> {
-    let Some(member) = &runtime.config.member else { return Ok(()) };
-    let others: Vec<Instance> =
-        member.group.members()?.into_iter().map(|other| other.instance).filter(|instance| *instance != member.instance).collect();
+    let others = others(runtime)?;
     if others.is_empty() {
         return Ok(());
     }

@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn progress_ends_at_a_hundred_and_stays_there() {
         let (log, partition) = log(10);
-        let task = Arc::new(TaskProgress::new("q", 0, Unit { topic: "t".into(), partition: 0 }, 0, true));
+        let task = Arc::new(TaskProgress::new("q", 0, Unit::new("t", 0), 0, true));
         assert_eq!(query_percent(std::slice::from_ref(&task)), 0.0);
         let input = InputProgress { partition, log, repartition: false, first: 0, goal: 8, committed: 0 };
         task.built(vec![input.clone()], Counters::default());

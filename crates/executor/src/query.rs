@@ -120,7 +120,9 @@ impl RunningQuery {
             .flat_map(|sub| {
                 let reads_source = reads_source(sub);
                 (0..sub.partitions).map(move |partition| {
-                    TaskProgress::new(id, sub.id, unit_of(sub, partition), worker_of(sub, partition, workers), reads_source)
+                    let unit = unit_of(sub, partition);
+                    let worker = worker_of(&unit, workers);
+                    TaskProgress::new(id, sub.id, unit, worker, reads_source)
                 })
             })
             .map(Arc::new)
@@ -280,18 +282,15 @@ impl Lifecycle {
 /// What moves together between processes: tasks that read the same partition of the same topic.
 fn unit_of(sub_topology: &SubTopology, partition: u32) -> Unit {
     let first = sub_topology.nodes.iter().find_map(|node| input_topic(&node.operator));
-    Unit { topic: first.unwrap_or_default().into(), partition }
+    Unit::new(first.unwrap_or_default(), partition)
 }
 
-/// The worker of a task: tasks that read the same partition of the same topic meet on one, so that what is fetched is fetched once.
-fn worker_of(sub_topology: &SubTopology, partition: u32, workers: usize) -> usize {
-    let first = sub_topology.nodes.iter().find_map(|node| input_topic(&node.operator));
+/// The worker of a task: those of a unit meet on one, so that what is fetched is fetched once.
+fn worker_of(unit: &Unit, workers: usize) -> usize {
     // FNV-1a: the same in every run, which a default hasher does not promise.
-    let hash = first
-        .unwrap_or_default()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    ((hash >> 32) as usize + partition as usize) % workers
+    let hash =
+        unit.topic.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    ((hash >> 32) as usize + unit.partition as usize) % workers
 }
 
 fn reads_source(sub_topology: &SubTopology) -> bool {

@@ -244,7 +244,8 @@ fn what_was_given_is_not_built_before_others_commits_are_brought_in() {
     b.sql("PAUSE ctas_counts").unwrap();
     b.sql("RESUME ctas_counts").unwrap();
     b.write("events", &rows(&all[10_000..]));
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    // Its workers have built what they may.
+    b.until("ctas_counts", QueryState::Running);
     assert!(b.here().len() < 4);
     b.faults.refuse_catch_up(false);
     b.flush();
