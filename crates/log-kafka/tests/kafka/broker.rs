@@ -35,6 +35,10 @@ pub fn write(log: &KafkaLog, appends: impl Into<Vec<Append>>) -> Result<Vec<Appe
 
 /// All values of partition 0.
 pub fn values(log: &KafkaLog, topic: &str) -> Vec<String> {
+    raw_values(log, topic).into_iter().map(|value| String::from_utf8(value).unwrap()).collect()
+}
+
+pub fn raw_values(log: &KafkaLog, topic: &str) -> Vec<Vec<u8>> {
     let partition = TopicPartition::new(topic, 0);
     let (mut from, end, mut all) = (0, log.offsets(&partition).unwrap().end, Vec::new());
     while from < end {
@@ -42,7 +46,7 @@ pub fn values(log: &KafkaLog, topic: &str) -> Vec<String> {
         from = fetch.next_offset;
         for fetched in &fetch.entries {
             let columns = Columns::of(fetched.entry.payload.batch().unwrap()).unwrap();
-            all.extend((0..fetched.entry.rows()).map(|row| String::from_utf8(columns.value(row).unwrap().to_vec()).unwrap()));
+            all.extend((0..fetched.entry.rows()).map(|row| columns.value(row).unwrap().to_vec()));
         }
     }
     all

@@ -9,7 +9,7 @@ use millpond_sqltest::Kafka;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::broker::{open, options};
+use crate::broker::{open, options, raw_values};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -20,17 +20,7 @@ fn values(partition: u32, numbers: std::ops::Range<u64>) -> Append {
 }
 
 fn read(log: &KafkaLog) -> Vec<u64> {
-    let partition = TopicPartition::new("t", 0);
-    let (mut from, end, mut all) = (0, log.offsets(&partition).unwrap().end, Vec::new());
-    while from < end {
-        let fetch = log.fetch(&partition, from, FetchLimit::NONE).unwrap();
-        from = fetch.next_offset;
-        for fetched in &fetch.entries {
-            let columns = Columns::of(fetched.entry.payload.batch().unwrap()).unwrap();
-            all.extend((0..fetched.entry.rows()).map(|row| u64::from_be_bytes(columns.value(row).unwrap().try_into().unwrap())));
-        }
-    }
-    all
+    raw_values(log, "t").into_iter().map(|value| u64::from_be_bytes(value.try_into().unwrap())).collect()
 }
 
 /// A transactional producer of somebody else.
