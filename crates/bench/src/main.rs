@@ -1,9 +1,13 @@
-//! `millpond-bench`: Millpond against DataFusion's batch engine, over the same rows in one run, as a ratio.
+//! `millpond-bench`: Millpond against DataFusion's batch engine, over the same rows in one run, as a ratio; and the server over Kafka, on the
+//! workloads that its peers have programs for.
 //!
 //! A figure of its own says more about the machine than about the program; a ratio of two programs in one run does not.
 
 mod batch;
 mod embedded;
+mod latency;
+mod over_kafka;
+mod process;
 mod rows;
 mod windowed_count;
 
@@ -20,10 +24,16 @@ struct Arguments {
 enum Benchmark {
     /// Count and maximum per key and 10 s window, from the embedded log, against GROUP BY over the same rows in memory.
     WindowedCount(windowed_count::Options),
+    /// The server over topics of Kafka: filter, count, hop, session or join, a line of JSON.
+    OverKafka(over_kafka::Options),
+    /// The server over Kafka: how long from a row to the result that counts it, a line of JSON.
+    Latency(latency::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().benchmark {
         Benchmark::WindowedCount(options) => windowed_count::run(&options),
+        Benchmark::OverKafka(options) => over_kafka::run(&options),
+        Benchmark::Latency(options) => latency::run(&options),
     }
 }

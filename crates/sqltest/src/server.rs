@@ -52,6 +52,11 @@ impl Server {
         &self.addresses
     }
 
+    /// Of the process that was started last.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How often it has been started again: a connection of an older generation is dead.
     pub fn generation(&self) -> u64 {
         self.generation

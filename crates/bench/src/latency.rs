@@ -1,0 +1,180 @@
+//! How long it takes from a row's being written to a topic until a reader of committed records has the row of the table that counts it.
+//!
+//! ```text
+//!   writers ──► bids ──► server: count and maximum per auction and 10 s ──► output ──► reader
+//!      └── when each row was handed over, by auction ──────────────────────────────────► ┘ a maximum covers all rows up to it
+//! ```
+//! The price of a row is when it was handed over, in microseconds since the start. Rows are written in transactions, whose end is part of the time.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use millpond_log::opaque::{Builder, Columns, Record};
+use millpond_log::{Append, Entry, FetchLimit, Log, Payload, TopicConfig, TopicPartition, Transaction};
+use millpond_log_kafka::KafkaLog;
+use millpond_sqltest::{Server, connect};
+use serde::Deserialize;
+
+const AUCTIONS: usize = 10_000;
+const PARTITIONS: u32 = 4;
+/// Rows of a transaction are those of so long.
+const STEP: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(1);
+const FETCH: FetchLimit = FetchLimit { rows_max: 10_000, bytes_max: 4 << 20 };
+/// What is still on its way at the end is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// `host:port` of a broker.
+    #[arg(long)]
+    bootstrap: String,
+    /// Rows per second.
+    #[arg(long, default_value_t = 20_000)]
+    rate: u64,
+    /// What is measured, behind the first five seconds.
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    #[arg(long, default_value_t = 100)]
+    commit_interval_ms: u64,
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+}
+
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// When the rows of each auction were handed over that no result has covered yet, in microseconds since the start.
+struct OnTheirWay {
+    auctions: Vec<Mutex<VecDeque<u64>>>,
+    written: AtomicU64,
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    top: u64,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    ensure!(options.rate > 0 && options.seconds > 0 && options.workers > 0, "every number must be positive");
+    let service = format!("bench-latency-{}", std::process::id());
+    let log = KafkaLog::connect(millpond_log_kafka::Options::new(&options.bootstrap, format!("{service}-writer")))?;
+    let (bids, output) = (format!("{service}-bids"), format!("{service}-output"));
+    log.create_topic(&bids, &TopicConfig::keep(PARTITIONS))?;
+    let (workers, interval) = (options.workers.to_string(), format!("{}ms", options.commit_interval_ms));
+    let arguments = ["--kafka", &options.bootstrap, "--service-id", &service, "--workers", &workers, "--commit-interval", &interval];
+    let server = Server::start(&arguments.map(str::to_owned))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let client = connect(&server.addresses().pg).await?;
+        let statements = format!(
+            "CREATE STREAM bids (auction BIGINT, price BIGINT) WITH (kafka_topic = '{bids}', value_format = 'json'); \
+             CREATE TABLE counts WITH (kafka_topic = '{output}', key_format = 'kafka') AS SELECT auction, count(*) AS n, max(price) AS top FROM bids \
+             WINDOW TUMBLING (SIZE 10 SECONDS, GRACE PERIOD 5 SECONDS) GROUP BY auction; FLUSH;"
+        );
+        anyhow::Ok(client.batch_execute(&statements).await?)
+    })?;
+
+    let way = OnTheirWay { auctions: (0..AUCTIONS).map(|_| Mutex::default()).collect(), written: AtomicU64::new(0) };
+    let (started, over) = (Instant::now(), AtomicBool::new(false));
+    let mut latencies = std::thread::scope(|scope| {
+        let writing: Vec<_> = (0..PARTITIONS)
+            .map(|partition| {
+                let (way, log, bids) = (&way, &log, &bids);
+                scope.spawn(move || write(log, TopicPartition::new(&**bids, partition), options, way, started))
+            })
+            .collect();
+        let reading = scope.spawn(|| read(&log, &output, &way, started, &over));
+        let written: Result<()> = writing.into_iter().try_for_each(|writing| writing.join().expect("a writer does not panic"));
+        over.store(true, Ordering::Release);
+        let latencies = reading.join().expect("the reader does not panic");
+        written.and(latencies)
+    })?;
+    latencies.sort_unstable();
+    let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100] as f64 / 1_000.0;
+    let line = serde_json::json!({
+        "benchmark": "latency",
+        "rows_per_s": options.rate,
+        "commit_interval_ms": options.commit_interval_ms,
+        "rows": latencies.len(),
+        "p50_ms": at(50),
+        "p90_ms": at(90),
+        "p99_ms": at(99),
+        "max_ms": at(100),
+    });
+    writeln!(std::io::stdout(), "{line}")?;
+    server.stop()?;
+    for topic in log.topics()?.iter().filter(|topic| topic.name.contains(&*service)) {
+        log.remove_topic(&topic.name)?;
+    }
+    Ok(())
+}
+
+fn write(log: &KafkaLog, target: TopicPartition, options: &Options, way: &OnTheirWay, started: Instant) -> Result<()> {
+    let of_step = (options.rate as f64 * STEP.as_secs_f64() / f64::from(PARTITIONS)).max(1.0) as usize;
+    let mut random = u64::from(target.partition) + 1;
+    let mut next = started;
+    while started.elapsed() < WARM_UP + Duration::from_secs(options.seconds) {
+        let mut rows = Builder::default();
+        let timestamp_ms = millpond_log::now_ms();
+        for _ in 0..of_step {
+            // Knuth's multiplier: any will do. An auction's rows stay in one partition, in their order.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let auction = (random >> 33) as usize % (AUCTIONS / PARTITIONS as usize) * PARTITIONS as usize + target.partition as usize;
+            let now_us = started.elapsed().as_micros() as u64;
+            way.auctions[auction].lock().expect("nobody panics").push_back(now_us);
+            let value = format!("{{\"auction\":{auction},\"price\":{now_us}}}");
+            rows.push(Record { key: None, value: Some(value.as_bytes()), timestamp_ms, headers: &[] });
+        }
+        way.written.fetch_add(of_step as u64, Ordering::Relaxed);
+        log.append(Transaction { appends: vec![Append { target: target.clone(), entry: Entry::opaque(rows.finish()) }] })?;
+        next += STEP;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    Ok(())
+}
+
+/// Of each row that was written behind the warm-up, in microseconds.
+fn read(log: &KafkaLog, topic: &str, way: &OnTheirWay, started: Instant, over: &AtomicBool) -> Result<Vec<u64>> {
+    let (mut latencies, mut covered) = (Vec::new(), 0);
+    let mut places: Vec<(TopicPartition, u64)> = (0..PARTITIONS).map(|partition| (TopicPartition::new(topic, partition), 0)).collect();
+    let mut ends: Option<Instant> = None;
+    loop {
+        let mut came = false;
+        for (partition, next) in &mut places {
+            let Some(fetch) = log.fetch_ready(partition, *next, FETCH)? else { continue };
+            let now_us = started.elapsed().as_micros() as u64;
+            (*next, came) = (fetch.next_offset, true);
+            for fetched in &fetch.entries {
+                let Payload::Opaque(rows) = &fetched.entry.payload else { continue };
+                let rows = Columns::of(rows)?;
+                for row in 0..rows.timestamps.len() {
+                    let (Some(key), Some(value)) = (rows.key(row), rows.value(row)) else { continue };
+                    let auction = key.first_chunk().map(|auction| i64::from_be_bytes(*auction) as usize).context("a key of 8 bytes")?;
+                    let Counted { top } = serde_json::from_slice(value)?;
+                    let mut waiting = way.auctions[auction].lock().expect("nobody panics");
+                    while let Some(handed_over) = waiting.pop_front_if(|handed_over| *handed_over <= top) {
+                        covered += 1;
+                        if handed_over >= WARM_UP.as_micros() as u64 {
+                            latencies.push(now_us - handed_over);
+                        }
+                    }
+                }
+            }
+        }
+        if over.load(Ordering::Acquire) {
+            if covered == way.written.load(Ordering::Relaxed) {
+                return Ok(latencies);
+            }
+            let since = *ends.get_or_insert_with(Instant::now);
+            ensure!(since.elapsed() < PATIENCE, "{covered} rows were covered by a result, of {}", way.written.load(Ordering::Relaxed));
+        }
+        if !came {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
