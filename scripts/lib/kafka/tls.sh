@@ -1,6 +1,6 @@
 # The certificates, users and client files of the secure listener of scripts/kafka. Sourced, never run.
 
-readonly mechanisms="SCRAM-SHA-256 SCRAM-SHA-512 PLAIN"
+readonly mechanisms="SCRAM-SHA-256 SCRAM-SHA-512 PLAIN OAUTHBEARER"
 # Known to everyone, as is the private key of the CA: this guards nothing and must never serve anything but tests.
 readonly -A passwords=([admin]=admin-secret [millpond]=millpond-secret)
 
@@ -49,6 +49,7 @@ scram_arguments() {
 }
 
 # The secure listener's part of a broker's properties. PLAIN has its users in the properties, SCRAM in the cluster's metadata.
+# Of OAUTHBEARER's tokens the signature is not looked at: whoever brings one is who it says.
 secure_properties() {
   local scram=org.apache.kafka.common.security.scram.ScramLoginModule user plain=""
   for user in "${!passwords[@]}"; do
@@ -62,6 +63,7 @@ listener.name.secure.sasl.enabled.mechanisms=${mechanisms// /,}
 listener.name.secure.scram-sha-256.sasl.jaas.config=$scram required;
 listener.name.secure.scram-sha-512.sasl.jaas.config=$scram required;
 listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required$plain;
+listener.name.secure.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
 listener.name.secure.ssl.keystore.type=PEM
 listener.name.secure.ssl.keystore.location=$dir/server.pem
 END

@@ -1,5 +1,7 @@
-//! A broker that wants TLS, a password (SCRAM) and rights.
+//! A broker that wants TLS, a password (SCRAM) or a token (OAUTHBEARER), and rights.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -29,16 +31,14 @@ impl Secure {
     }
 
     fn options(&self, password: &str) -> Options {
+        self.options_with(&[("sasl.mechanism", "SCRAM-SHA-256"), ("sasl.username", "millpond"), ("sasl.password", password)])
+    }
+
+    fn options_with(&self, sasl: &[(&str, &str)]) -> Options {
         let ca = Path::new(&self.directory).join("ca.pem").display().to_string();
-        let properties = [
-            ("security.protocol", "SASL_SSL"),
-            ("ssl.ca.location", &ca),
-            ("sasl.mechanism", "SCRAM-SHA-256"),
-            ("sasl.username", "millpond"),
-            ("sasl.password", password),
-        ];
+        let properties = [&[("security.protocol", "SASL_SSL"), ("ssl.ca.location", &ca)], sasl].concat();
         Options {
-            properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            properties: properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             timeout: std::time::Duration::from_secs(5),
             ..Options::new(self.script("bootstrap", &["--secure"]), "test")
         }
@@ -51,8 +51,29 @@ impl Drop for Secure {
     }
 }
 
+/// `{"alg":"none"}` and `{"sub":"millpond","iat":1700000000,"exp":4102444800}`: the broker of the tests takes tokens without a signature.
+const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtaWxscG9uZCIsImlhdCI6MTcwMDAwMDAwMCwiZXhwIjo0MTAyNDQ0ODAwfQ.";
+
+/// Where clients get their token: gives its address, and goes on until the test is over.
+fn give_tokens() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/token", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            // The request is one packet; what it says does not matter.
+            let _ = connection.read(&mut [0; 8_192]).unwrap();
+            let body = format!("{{\"access_token\":\"{TOKEN}\",\"token_type\":\"Bearer\",\"expires_in\":3600}}");
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            connection.write_all((head + &body).as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
 #[test]
-fn tls_scram_and_rights() {
+fn tls_sasl_and_rights() {
     let secure = Secure::start();
     let wrong = KafkaLog::connect(secure.options("wrong")).unwrap_err().to_string();
     assert!(wrong.contains("uthentication") && !wrong.contains("\"wrong\""), "{wrong}");
@@ -86,4 +107,17 @@ fn tls_scram_and_rights() {
     allow(&["--operation", "Read", "--group", "millpond-test-", "--resource-pattern-type", "prefixed"]);
     let (_log, group) = KafkaLog::join(secure.options("millpond-secret")).unwrap();
     assert!(group.membership().leads && group.members().unwrap().len() == 1);
+
+    let tokens = give_tokens();
+    let oidc = [
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("sasl.oauthbearer.method", "oidc"),
+        ("sasl.oauthbearer.client.id", "millpond"),
+        ("sasl.oauthbearer.client.secret", "hush"),
+        ("sasl.oauthbearer.token.endpoint.url", &tokens),
+    ];
+    let log = KafkaLog::connect(secure.options_with(&oidc)).unwrap();
+    assert_eq!(log.fetch(&TopicPartition::new("allowed", 0), 0, FetchLimit::NONE).unwrap().entries.len(), 2);
+    let refused = log.fetch(&TopicPartition::new("forbidden", 0), 0, FetchLimit::NONE).unwrap_err();
+    assert!(matches!(&refused, Error::Refused { topic: Some(topic), .. } if topic == "forbidden"), "{refused}");
 }
