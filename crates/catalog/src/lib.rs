@@ -13,4 +13,4 @@ pub mod types;
 pub use command::Command;
 pub use error::{Error, Result};
 pub use snapshot::Snapshot;
-pub use source::{Column, Format, OnError, Query, QueryState, Reset, Source, SourceKind, Start, TimestampColumn, WindowType};
+pub use source::{Column, Format, OnDataLoss, OnError, Query, QueryState, Reset, Source, SourceKind, Start, TimestampColumn, WindowType};

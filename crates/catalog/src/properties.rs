@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::{Error, Format, OnError, Result, TimestampColumn, WindowType};
+use crate::{Error, Format, OnDataLoss, OnError, Result, TimestampColumn, WindowType};
 
 /// Where a WITH clause stands: not every property may stand everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub struct Properties {
     pub window: Option<WindowType>,
     pub retention_ms: Option<i64>,
     pub on_error: Option<OnError>,
+    pub on_data_loss: Option<OnDataLoss>,
     pub wrap_single_value: Option<bool>,
     pub emit_every_update: Option<bool>,
     /// `Some(None)`: never idle.
@@ -34,7 +35,7 @@ pub struct Properties {
 }
 
 /// All names there are, for hints.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "kafka_topic",
     "format",
     "key_format",
@@ -50,6 +51,7 @@ const NAMES: [&str; 20] = [
     "window_size",
     "wrap_single_value",
     "on_error",
+    "on_data_loss",
     "emit_every_update",
     "idle_timeout",
     "query_id",
@@ -76,6 +78,7 @@ impl Properties {
         parsed.emit_every_update = raw.parse("emit_every_update", "true or false", boolean)?;
         parsed.idle_timeout_ms = raw.parse("idle_timeout", "a duration such as '10 seconds', or 'off'", idle_timeout)?;
         parsed.on_error = raw.parse("on_error", "skip, dead_letter or stop", on_error)?;
+        parsed.on_data_loss = raw.parse("on_data_loss", "earliest, latest or stop", on_data_loss)?;
         parsed.query_id = raw.get("query_id").map(&fold);
         formats(&raw, &mut parsed)?;
         if let Some(column) = raw.get("timestamp") {
@@ -228,6 +231,15 @@ fn on_error(text: &str) -> Option<OnError> {
         "skip" => Some(OnError::Skip),
         "dead_letter" => Some(OnError::DeadLetter),
         "stop" => Some(OnError::Stop),
+        _ => None,
+    }
+}
+
+fn on_data_loss(text: &str) -> Option<OnDataLoss> {
+    match text.to_ascii_lowercase().as_str() {
+        "earliest" => Some(OnDataLoss::Earliest),
+        "latest" => Some(OnDataLoss::Latest),
+        "stop" => Some(OnDataLoss::Stop),
         _ => None,
     }
 }

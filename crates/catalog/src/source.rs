@@ -46,6 +46,19 @@ pub enum OnError {
     Stop,
 }
 
+/// Where a query goes on whose next record was deleted before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDataLoss {
+    /// With the first record that is still there.
+    #[default]
+    Earliest,
+    /// With the next one that is written.
+    Latest,
+    /// Nowhere: the query stops.
+    Stop,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     pub name: String,
@@ -87,6 +100,8 @@ pub struct Source {
     pub timestamp: Option<TimestampColumn>,
     pub window: Option<WindowType>,
     pub on_error: OnError,
+    #[serde(default)]
+    pub on_data_loss: OnDataLoss,
     /// How long rows of a stream, or windows of a table, are kept. `None`: for ever.
     pub retention_ms: Option<i64>,
     /// `CREATE SOURCE …`: nothing may be written to it.

@@ -3,8 +3,8 @@
 use millpond_catalog::Snapshot;
 use millpond_log::{Log, is_repartition};
 
+use crate::Result;
 use crate::runtime::Runtime;
-use crate::{Result, topics};
 
 /// The query's stores (positions and counters among them) and repartition topics.
 pub(crate) fn query(runtime: &Runtime, catalog: &Snapshot, id: &str) -> Result<()> {
@@ -37,7 +37,7 @@ fn drop_all(runtime: &Runtime, catalog: &Snapshot, ids: &[&str], names: &[String
     let service = &runtime.config.service_id;
     let is_theirs = |topic: &str| ids.iter().any(|id| is_of(topic, id, catalog, |id| format!("_millpond-{service}-{id}-")));
     for topic in log.topics()?.iter().filter(|topic| is_repartition(&topic.name) && is_theirs(&topic.name)) {
-        topics::delete(log, &topic.name)?;
+        log.remove_topic(&topic.name)?;
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Wall-clock time, passed in: whoever runs the engine decides what time it is.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Milliseconds since the epoch.
@@ -14,7 +13,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+        millpond_log::now_ms()
     }
 }
 

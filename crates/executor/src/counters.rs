@@ -54,19 +54,24 @@ pub(crate) fn write_reset(store: StoreId, number: u64) -> Writes {
 }
 
 fn encode(counters: &Counters) -> Vec<u8> {
-    let Counters { rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions } = *counters;
-    [rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions]
+    let Counters { rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions, lost } = *counters;
+    [rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions, lost]
         .iter()
         .flat_map(|count| count.to_be_bytes())
         .collect()
 }
 
-/// `None` when another version wrote it.
+/// `None` when a later version wrote it. Those before wrote fewer: what they did not count is 0.
 fn decode(bytes: &[u8]) -> Option<Counters> {
+    const COUNTS: usize = 8;
     let (counts, rest) = bytes.as_chunks::<8>();
-    let counts: Vec<u64> = counts.iter().map(|count| u64::from_be_bytes(*count)).collect();
-    let [rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions] = counts[..] else { return None };
-    rest.is_empty().then_some(Counters { rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions })
+    if counts.len() > COUNTS || !rest.is_empty() {
+        return None;
+    }
+    let mut all = [0; COUNTS];
+    all.iter_mut().zip(counts).for_each(|(count, bytes)| *count = u64::from_be_bytes(*bytes));
+    let [rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions, lost] = all;
+    Some(Counters { rows_in, rows_out, late, undecodable, null_key, bad_timestamp, failed_expressions, lost })
 }
 
 #[cfg(test)]
@@ -75,9 +80,19 @@ mod tests {
 
     #[test]
     fn counters_come_back() {
-        let counters =
-            Counters { rows_in: 1, rows_out: 2, late: 3, undecodable: 4, null_key: 5, bad_timestamp: 6, failed_expressions: u64::MAX };
+        let counters = Counters {
+            rows_in: 1,
+            rows_out: 2,
+            late: 3,
+            undecodable: 4,
+            null_key: 5,
+            bad_timestamp: 6,
+            failed_expressions: u64::MAX,
+            lost: 8,
+        };
         assert_eq!(decode(&encode(&counters)), Some(counters));
+        let before = &encode(&counters)[..7 * 8];
+        assert_eq!(decode(before), Some(Counters { lost: 0, ..counters }), "what the version before wrote");
         assert_eq!(decode(&[0; 9]), None);
     }
 }

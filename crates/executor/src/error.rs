@@ -35,6 +35,11 @@ pub enum Error {
     /// Its last reset is in the command log, and could not be completed.
     #[error("query \"{query}\" is reset and does not start: {reason}")]
     NotStarted { query: String, reason: String },
+    /// A source's topic was expanded, or made anew.
+    #[error(
+        "topic \"{topic}\" has {existing} partitions now, and {read} when its source was declared: drop the source and what reads it, and create them again"
+    )]
+    Partitions { topic: String, existing: u32, read: u32 },
     /// The system has no thread for a worker.
     #[error("a worker cannot be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -66,7 +71,7 @@ impl Error {
             Error::Plan(error) => error.sqlstate,
             Error::Rows { .. } => "22000",
             Error::Format(_) | Error::Arrow(_) => "22000",
-            Error::NotRunning { .. } | Error::NotStarted { .. } => "55000",
+            Error::NotRunning { .. } | Error::NotStarted { .. } | Error::Partitions { .. } => "55000",
             Error::Reset { .. } => "22023",
             Error::ShuttingDown => "57P01",
             Error::GivenUp => "57014",

@@ -46,6 +46,7 @@ pub(crate) fn rows(query: &str, counters: &Counters) {
     dropped("undecodable", counters.undecodable);
     dropped("null_key", counters.null_key);
     dropped("bad_timestamp", counters.bad_timestamp);
+    dropped("lost", counters.lost);
 }
 
 pub(crate) fn failure(query: &str) {

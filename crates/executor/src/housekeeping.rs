@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millpond_log::TopicPartition;
+use millpond_log::{Log, TopicPartition};
 
-use crate::figures;
-use crate::query::RunningQuery;
+use crate::query::{RunningQuery, State};
 use crate::runtime::Runtime;
+use crate::{figures, topics};
 
 /// How often the log is cleaned and sizes are measured.
 const CLEAN_INTERVAL_MS: i64 = 60_000;
+/// How often it is looked whether the sources' topics are what they were.
+const TOPICS_INTERVAL_MS: i64 = 10_000;
 /// How often progress is told to those who look from outside.
 const PUBLISH_INTERVAL_MS: i64 = 5_000;
 
 pub(crate) fn run(runtime: &Arc<Runtime>) {
     let mut clean_at_ms = runtime.now_ms() + CLEAN_INTERVAL_MS;
     let mut publish_at_ms = runtime.now_ms() + PUBLISH_INTERVAL_MS;
+    let mut topics_at_ms = runtime.now_ms() + TOPICS_INTERVAL_MS;
     let mut published = Published::default();
     loop {
         let seen = runtime.housekeeping.current();
@@ -29,11 +32,15 @@ pub(crate) fn run(runtime: &Arc<Runtime>) {
             clean_at_ms = now_ms + CLEAN_INTERVAL_MS;
             clean(runtime, now_ms);
         }
+        if now_ms >= topics_at_ms {
+            topics_at_ms = now_ms + TOPICS_INTERVAL_MS;
+            check_topics(runtime);
+        }
         if now_ms >= publish_at_ms {
             publish_at_ms = now_ms + PUBLISH_INTERVAL_MS;
             published.publish(runtime);
         }
-        let next_ms = retry(runtime, now_ms).unwrap_or(i64::MAX).min(clean_at_ms).min(publish_at_ms);
+        let next_ms = retry(runtime, now_ms).unwrap_or(i64::MAX).min(clean_at_ms).min(topics_at_ms).min(publish_at_ms);
         let wait_ms = u64::try_from(next_ms - now_ms).unwrap_or_default().max(1);
         runtime.housekeeping.wait(seen, Some(Duration::from_millis(wait_ms)));
     }
@@ -53,6 +60,38 @@ fn retry(runtime: &Runtime, now_ms: i64) -> Option<i64> {
         }
     }
     next_ms
+}
+
+/// Queries stop whose sources' topics were deleted or expanded. One that is started again looks for itself.
+fn check_topics(runtime: &Runtime) {
+    let log = &*runtime.storage.log;
+    let mut known: BTreeMap<String, Option<Result<u32, millpond_log::Error>>> = BTreeMap::new();
+    for query in runtime.all_queries() {
+        let (running, generation) = query.with_lifecycle(|lifecycle| (lifecycle.state == State::Running, lifecycle.generation));
+        let Some(plan) = query.plan.as_ref().filter(|_| running) else { continue };
+        let read = plan.topology.sub_topologies.iter().flat_map(|sub| topics::sources(sub).map(|topic| (topic, sub.partitions)));
+        let misfit = read.into_iter().find_map(|(topic, read)| {
+            let existing = known.entry(topic.to_owned()).or_insert_with(|| ask(log, topic));
+            match existing.as_ref()? {
+                Ok(existing) => topics::check_partitions(topic, *existing, read).err().map(|error| error.to_string()),
+                Err(error) => Some(error.to_string()),
+            }
+        });
+        if let Some(reason) = misfit {
+            runtime.fail(&query, generation, &reason, None);
+        }
+    }
+}
+
+/// `None`: nobody knows at the moment.
+fn ask(log: &dyn Log, topic: &str) -> Option<Result<u32, millpond_log::Error>> {
+    match log.partitions(topic) {
+        Err(error) if !matches!(error, millpond_log::Error::UnknownTopic(_)) => {
+            tracing::debug!(topic, %error, "whether the topic has changed is not known");
+            None
+        }
+        known => Some(known),
+    }
 }
 
 /// What was told last, of each query.

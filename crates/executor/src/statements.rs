@@ -348,7 +348,10 @@ fn clean_up_dropped(runtime: &Runtime, after: &Snapshot, source: &Source, gone: 
     let materialize = materialize_id(&source.name);
     let ids: Vec<&str> = gone.iter().map(|query| query.id.as_str()).chain([materialize.as_str()]).collect();
     clean_up::queries(runtime, after, &ids, vec![table_store(&source.name)])?;
-    if delete_topic { topics::delete(&*runtime.storage.log, &source.topic) } else { Ok(()) }
+    if delete_topic {
+        runtime.storage.log.remove_topic(&source.topic)?;
+    }
+    Ok(())
 }
 
 fn deletes_topic(command: &Command) -> bool {

@@ -39,6 +39,8 @@ pub struct QueryStatus {
     pub null_key: u64,
     pub bad_timestamp: u64,
     pub failed_expressions: u64,
+    /// Records that were deleted before they were read.
+    pub lost: u64,
     /// Rows committed of those that were there when the query started, per cent: 100 once it has caught up.
     pub progress_percent: f64,
     pub rows_per_second: f64,
@@ -105,6 +107,7 @@ fn of(runtime: &Runtime, query: &RunningQuery, now_ms: i64) -> QueryStatus {
         null_key: sum.null_key,
         bad_timestamp: sum.bad_timestamp,
         failed_expressions: sum.failed_expressions,
+        lost: sum.lost,
         progress_percent: if query.plan.is_some() { query_percent(&tasks) } else { 0.0 },
         rows_per_second: sources().map(|task| task.rows_per_second(now_ms)).sum(),
         lag: tasks.iter().map(|task| task.lag()).sum(),

@@ -2,10 +2,10 @@
 
 use millpond_catalog::{Format, Source, SourceKind};
 use millpond_log::{Cleanup, Log, TopicConfig};
-use millpond_streams::Topology;
 use millpond_streams::topology::OperatorSpec;
+use millpond_streams::{SubTopology, Topology};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Where `ON ERROR dead_letter` keeps raw records.
 pub(crate) fn dead_letters(service_id: &str) -> String {
@@ -22,8 +22,8 @@ pub(crate) fn create_dead_letters(log: &dyn Log, service_id: &str) -> Result<()>
 
 /// How many partitions a topic has; `None` when there is none of that name.
 pub(crate) fn partitions(log: &dyn Log, topic: &str) -> Result<Option<u32>> {
-    match log.topic(topic) {
-        Ok(info) => Ok(Some(info.config.partitions)),
+    match log.partitions(topic) {
+        Ok(partitions) => Ok(Some(partitions)),
         Err(millpond_log::Error::UnknownTopic(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -70,19 +70,32 @@ pub(crate) fn create_repartitions(log: &dyn Log, topology: &Topology) -> Result<
     repartitions(topology).iter().try_for_each(|(topic, partitions)| ensure(log, topic, &TopicConfig::keep(*partitions)))
 }
 
-/// Nothing happens when it is not there.
-pub(crate) fn delete(log: &dyn Log, topic: &str) -> Result<()> {
-    match log.delete_topic(topic) {
-        Ok(()) | Err(millpond_log::Error::UnknownTopic(_)) => Ok(()),
-        Err(error) => Err(error.into()),
+/// The topics of the sources that tasks read.
+pub(crate) fn sources(sub: &SubTopology) -> impl Iterator<Item = &str> {
+    sub.nodes.iter().filter_map(|node| match &node.operator {
+        OperatorSpec::StreamSource(spec) | OperatorSpec::TableSource(spec) => Some(&*spec.topic),
+        _ => None,
+    })
+}
+
+/// Fails where a source's topic is gone, or has other partitions than tasks read.
+pub(crate) fn check_sources(log: &dyn Log, sub: &SubTopology) -> Result<()> {
+    sources(sub).try_for_each(|topic| check_partitions(topic, log.partitions(topic)?, sub.partitions))
+}
+
+/// Of a topic that was expanded nobody reads the new partitions, and what is written by key goes to others than before.
+pub(crate) fn check_partitions(topic: &str, existing: u32, read: u32) -> Result<()> {
+    if existing == read {
+        return Ok(());
     }
+    Err(Error::Partitions { topic: topic.to_owned(), existing, read })
 }
 
 fn ensure(log: &dyn Log, topic: &str, config: &TopicConfig) -> Result<()> {
     match log.create_topic(topic, config) {
         Ok(()) => Ok(()),
         Err(millpond_log::Error::TopicExists(_)) => {
-            let existing = log.topic(topic)?.config.partitions;
+            let existing = log.partitions(topic)?;
             if existing == config.partitions {
                 return Ok(());
             }
@@ -105,7 +118,5 @@ mod tests {
         ensure(&log, "t", &TopicConfig::keep(2)).unwrap();
         let error = ensure(&log, "t", &TopicConfig::keep(3)).unwrap_err();
         assert_eq!(error.to_string(), "topic \"t\" has 2 partitions already, not 3");
-        delete(&log, "t").unwrap();
-        delete(&log, "t").unwrap();
     }
 }

@@ -30,7 +30,7 @@ use crate::runtime::Runtime;
 pub(crate) use self::guarded::guarded;
 
 /// A commit is due once entries of about so many bytes were taken, whatever the interval says.
-const DIRTY_BYTES_MAX: usize = 32 << 20;
+const DIRTY_BYTES_MAX: usize = 64 << 20;
 
 pub(crate) struct Worker {
     index: usize,

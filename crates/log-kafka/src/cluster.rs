@@ -52,6 +52,13 @@ pub(crate) struct Cluster {
     notifier: Arc<Notifier>,
 }
 
+/// What a broker says of a topic.
+struct Seen {
+    partitions: u32,
+    /// Each has a leader.
+    led: bool,
+}
+
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cluster").field("options", &self.options).finish_non_exhaustive()
@@ -163,23 +170,29 @@ impl Cluster {
         }
     }
 
-    /// `None`: there is no such topic.
+    /// `None`: there is no such topic, or one that cannot be used yet.
     fn ask_partitions(&self, name: &str) -> Result<Option<u32>> {
+        let usable = self.look(name)?.filter(|seen| seen.led && seen.partitions > 0);
+        Ok(usable.map(|seen| {
+            self.partitions.write().insert(name.into(), seen.partitions);
+            seen.partitions
+        }))
+    }
+
+    /// `None`: there is no such topic.
+    fn look(&self, name: &str) -> Result<Option<Seen>> {
         let metadata = self.consumer.client().fetch_metadata(Some(name), self.timeout()).map_err(|error| told(&error, Some(name)))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
         match topic.error().map(Code::from) {
-            None => {}
+            // The second one: it is being made.
+            None | Some(Code::LeaderNotAvailable) => {}
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => return Ok(None),
-            // It is being made.
-            Some(Code::LeaderNotAvailable) => return Ok(None),
             Some(code) => return Err(told(&KafkaError::MetadataFetch(code), Some(name))),
         }
-        if topic.partitions().is_empty() || topic.partitions().iter().any(|partition| partition.leader() < 0) {
-            return Ok(None);
-        }
-        let count = u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX);
-        self.partitions.write().insert(name.into(), count);
-        Ok(Some(count))
+        Ok(Some(Seen {
+            partitions: u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX),
+            led: topic.partitions().iter().all(|partition| partition.leader() >= 0),
+        }))
     }
 
     fn partitions(&self, name: &str) -> Result<u32> {
@@ -234,9 +247,22 @@ impl Cluster {
         self.infos(&names)
     }
 
+    /// Asks the brokers. A topic has its partitions also while one of them has no leader.
+    pub fn partitions_now(&self, name: &str) -> Result<u32> {
+        match self.look(name)? {
+            Some(Seen { partitions: partitions @ 1.., .. }) => {
+                self.partitions.write().insert(name.into(), partitions);
+                Ok(partitions)
+            }
+            _ => {
+                self.partitions.write().remove(name);
+                self.partitions(name)
+            }
+        }
+    }
+
     pub fn topic(&self, name: &str) -> Result<TopicInfo> {
-        self.partitions.write().remove(name);
-        let partitions = self.partitions(name)?;
+        let partitions = self.partitions_now(name)?;
         self.infos(&[(name, partitions)])?.pop().ok_or_else(|| Error::UnknownTopic(name.to_owned()))
     }
 

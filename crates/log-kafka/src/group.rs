@@ -35,7 +35,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::cluster::Cluster;
 use crate::error::told;
-use arrival::Arrivals;
+pub(crate) use arrival::Arrivals;
 use context::GroupContext;
 use identity::identity;
 use seat::Seat;
@@ -78,8 +78,7 @@ pub(crate) enum Standing {
 
 impl KafkaGroup {
     /// Comes back when the group has let the process in, and has said who leads.
-    pub(crate) fn join(cluster: &Arc<Cluster>) -> Result<KafkaGroup> {
-        let arrivals = Arrivals::announce(cluster)?;
+    pub(crate) fn join(cluster: &Arc<Cluster>, arrivals: Arrivals) -> Result<KafkaGroup> {
         let seat = Arc::default();
         let consumer = RwLock::new(Some(consumer(cluster, &seat)?));
         let member = Arc::new(Polled { cluster: Arc::clone(cluster), arrivals, seat, consumer, stop: AtomicBool::new(false) });

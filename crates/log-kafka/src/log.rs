@@ -10,9 +10,9 @@ use millpond_log::{
 use crate::cluster::Cluster;
 use crate::columns::{offset_of, records_between};
 use crate::fence::Fence;
-use crate::group::KafkaGroup;
+use crate::group::{Arrivals, KafkaGroup};
 use crate::options::Options;
-use crate::producer::Written;
+use crate::producer::{Producer, Written};
 use crate::producers::Producers;
 use crate::readers::Readers;
 
@@ -28,7 +28,9 @@ impl KafkaLog {
     /// Without a group: for tools and tests. Nothing keeps it from writing anything, beside a service's processes, too; with the instance of one
     /// of them it would end its transactions. Fails when the brokers do not answer, or a property is not one.
     pub fn connect(options: Options) -> Result<KafkaLog> {
-        KafkaLog::open(Arc::new(Cluster::connect(options)?), None)
+        let cluster = Arc::new(Cluster::connect(options)?);
+        let producers = Producers::make(cluster.options())?;
+        Ok(KafkaLog::open(cluster, producers, None))
     }
 
     /// As a member of the service's group, which lets nobody else write to the service's own topics (`_millpond-<service>-…`): that is
@@ -37,16 +39,23 @@ impl KafkaLog {
     /// Who was thrown out is let in again by itself, as another member; it is let write again with its [`millpond_membership::Hello`] as that one.
     pub fn join(options: Options) -> Result<(KafkaLog, Arc<KafkaGroup>)> {
         let cluster = Arc::new(Cluster::connect(options)?);
-        // The group first: a former process of the same instance finds that another one has come before its producers are fenced.
-        let group = Arc::new(KafkaGroup::join(&cluster)?);
+        // First: a former process of the same instance finds that another one has come before its producers are fenced (OWN-1).
+        let arrivals = Arrivals::announce(&cluster)?;
+        // Both wait for their coordinators.
+        let (group, producers) = std::thread::scope(|scope| {
+            let producers = scope.spawn(|| Producers::make(cluster.options()));
+            let group = KafkaGroup::join(&cluster, arrivals);
+            (group, producers.join().expect("making producers does not panic"))
+        });
+        let group = Arc::new(group?);
         let fence = Fence::new(Arc::clone(&group), cluster.options())?;
-        Ok((KafkaLog::open(cluster, Some(fence))?, group))
+        Ok((KafkaLog::open(cluster, producers?, Some(fence)), group))
     }
 
-    fn open(cluster: Arc<Cluster>, fence: Option<Fence>) -> Result<KafkaLog> {
+    fn open(cluster: Arc<Cluster>, producers: Vec<Producer>, fence: Option<Fence>) -> KafkaLog {
         let readers = Arc::new(Readers::new(Arc::clone(&cluster)));
-        let producers = Producers::new(cluster.options().clone(), fence)?;
-        Ok(KafkaLog { cluster, producers, readers })
+        let producers = Producers::new(cluster.options().clone(), producers, fence);
+        KafkaLog { cluster, producers, readers }
     }
 }
 
@@ -66,6 +75,10 @@ impl Log for KafkaLog {
 
     fn topic(&self, name: &str) -> Result<TopicInfo> {
         self.cluster.topic(name)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32> {
+        self.cluster.partitions_now(topic)
     }
 
     fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange> {

@@ -190,8 +190,15 @@ impl Options {
         config
     }
 
+    /// Of single records, which may be written twice.
+    pub(crate) fn producer(&self) -> ClientConfig {
+        let mut config = self.base();
+        config.set("acks", "all").set("message.timeout.ms", "15000").set("linger.ms", "0");
+        config
+    }
+
     /// `name`: among those of the process.
-    pub(crate) fn producer(&self, name: &str) -> ClientConfig {
+    pub(crate) fn transactional_producer(&self, name: &str) -> ClientConfig {
         let mut config = self.base();
         config
             .set("transactional.id", format!("{}-{}-{name}", self.service_id, self.instance))

@@ -1,4 +1,4 @@
-//! One transactional producer: a transaction is there as a whole, or not at all.
+//! One producer, transactional for all but the arrival of its process: a transaction is there as a whole, or not at all.
 //!
 //! ```text
 //!   begin ─► send ─► drain ─► fence ─► commit ─────────────► done
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use millpond_log::opaque::Columns;
 use millpond_log::{Append, Entry, Error, Payload, Result};
+use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer as _};
@@ -66,11 +67,28 @@ enum Failure {
 
 impl Producer {
     pub fn new(options: &Options, name: String) -> Result<Producer> {
-        let config = options.producer(&name);
-        let producer = BaseProducer::from_config_and_context(&config, Context::default()).map_err(|error| told(&error, None))?;
-        let producer = Producer { name, producer, timeout: options.timeout };
+        let producer = Producer::open(options, &options.transactional_producer(&name), name)?;
+        // Where no connection is up yet, librdkafka looks for the coordinator half a second later.
+        producer.producer.client().fetch_cluster_id(options.timeout);
         producer.until_done(|timeout| producer.producer.init_transactions(timeout)).map_err(|error| told(&error, None))?;
         Ok(producer)
+    }
+
+    fn open(options: &Options, config: &ClientConfig, name: String) -> Result<Producer> {
+        let producer = BaseProducer::from_config_and_context(config, Context::default()).map_err(|error| told(&error, None))?;
+        Ok(Producer { name, producer, timeout: options.timeout })
+    }
+
+    /// Writes without a transaction, with a producer that is there for this only. It has no id that it would have to ask for, which takes a second,
+    /// so what is written may be there twice.
+    pub fn write_alone(options: &Options, append: &Append) -> Result<Written> {
+        let producer = Producer::open(options, &options.producer(), String::new())?;
+        let append = std::slice::from_ref(append);
+        producer.send_all(append).map_err(|failure| match failure {
+            Failure::Kafka(error, topic) => told(&error, topic.as_deref()),
+            Failure::Refused(error) => error,
+        })?;
+        Ok(producer.written(append)[0])
     }
 
     pub fn poll(&self) {
@@ -128,8 +146,13 @@ impl Producer {
     }
 
     fn write(&self, appends: &[Append]) -> std::result::Result<(), Failure> {
-        *self.deliveries() = Deliveries::default();
         self.until_done(|_| self.producer.begin_transaction()).map_err(|error| Failure::Kafka(error, None))?;
+        self.send_all(appends)
+    }
+
+    /// Comes back when the brokers have everything.
+    fn send_all(&self, appends: &[Append]) -> std::result::Result<(), Failure> {
+        *self.deliveries() = Deliveries::default();
         for (number, append) in appends.iter().enumerate() {
             self.send(number, append).map_err(Failure::Refused)?;
             self.producer.poll(Duration::ZERO);

@@ -35,10 +35,15 @@ struct State {
 }
 
 impl Producers {
-    pub fn new(options: Options, fence: Option<Fence>) -> Result<Producers> {
-        let made = make(&options, (0..options.producers.max(1)).map(|number| number.to_string()).collect());
-        let free = made.into_iter().map(|(_, producer)| producer).collect::<Result<Vec<Producer>>>()?;
-        Ok(Producers { options, fence, state: Mutex::new(State { free, gone: Vec::new() }), returned: Condvar::new() })
+    /// `free`: what [`Producers::make`] has made.
+    pub fn new(options: Options, free: Vec<Producer>, fence: Option<Fence>) -> Producers {
+        Producers { options, fence, state: Mutex::new(State { free, gone: Vec::new() }), returned: Condvar::new() }
+    }
+
+    /// All that a process has.
+    pub fn make(options: &Options) -> Result<Vec<Producer>> {
+        let made = make(options, (0..options.producers.max(1)).map(|number| number.to_string()).collect());
+        made.into_iter().map(|(_, producer)| producer).collect()
     }
 
     pub fn transact(&self, appends: &[Append]) -> Result<Vec<Written>> {

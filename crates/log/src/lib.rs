@@ -26,6 +26,7 @@ pub mod opaque;
 pub mod placed;
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use entry::{Control, Entry, Payload};
 pub use error::{Error, Result};
@@ -39,6 +40,11 @@ pub fn is_repartition(topic: &str) -> bool {
     let name = topic.trim_end_matches(|c: char| c.is_ascii_digit());
     let name = if name.len() < topic.len() { name.strip_suffix('-').unwrap_or(topic) } else { name };
     name.starts_with("_millpond-") && name.ends_with("-repartition")
+}
+
+/// The machine's clock, milliseconds since 1970: the time of records that nobody else gives one.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 /// A partition of a topic.
@@ -195,13 +201,34 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// Fails with [`Error::TopicExists`] when there is one of that name.
     fn create_topic(&self, name: &str, config: &TopicConfig) -> Result<()>;
 
+    /// As [`Log::create_topic`]; one that is there stays as it is.
+    fn ensure_topic(&self, name: &str, config: &TopicConfig) -> Result<()> {
+        match self.create_topic(name, config) {
+            Err(Error::TopicExists(_)) => Ok(()),
+            made => made,
+        }
+    }
+
     /// The topic and its records. Readers get [`Error::UnknownTopic`] from then on.
     fn delete_topic(&self, name: &str) -> Result<()>;
+
+    /// As [`Log::delete_topic`], also where there is none.
+    fn remove_topic(&self, name: &str) -> Result<()> {
+        match self.delete_topic(name) {
+            Err(Error::UnknownTopic(_)) => Ok(()),
+            gone => gone,
+        }
+    }
 
     /// All topics, by name.
     fn topics(&self) -> Result<Vec<TopicInfo>>;
 
     fn topic(&self, name: &str) -> Result<TopicInfo>;
+
+    /// How many partitions the topic has: what [`Log::topic`] says, for whoever wants no more.
+    fn partitions(&self, topic: &str) -> Result<u32> {
+        Ok(self.topic(topic)?.config.partitions)
+    }
 
     fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange>;
 

@@ -7,7 +7,6 @@
 //! | `arrival/<instance>` | [`Arrival`]: of use to the group only |
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use millpond_log::{Append, Entry, FetchLimit, Fetched, Log, Payload, TopicConfig, TopicPartition, Transaction, opaque};
 use serde::{Deserialize, Serialize};
@@ -47,6 +46,9 @@ pub struct Hello {
 pub struct Arrival {
     /// On its machine.
     pub pid: u32,
+    /// No other process has it: what one has written may be there twice.
+    #[serde(default)]
+    pub number: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -70,10 +72,7 @@ impl Records {
     /// At the topic's start. Makes it when there is none.
     pub fn open(log: Arc<dyn Log>, service_id: &str) -> Result<Records> {
         let topic = topic(service_id);
-        match log.create_topic(&topic, &TopicConfig::compact(1, Vec::new())) {
-            Ok(()) | Err(millpond_log::Error::TopicExists(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+        log.ensure_topic(&topic, &TopicConfig::compact(1, Vec::new()))?;
         let partition = TopicPartition::new(topic, 0);
         let next_offset = log.offsets(&partition)?.start;
         Ok(Records { log, partition, next_offset })
@@ -128,8 +127,7 @@ impl Records {
     }
 
     fn write(&self, key: &str, value: &[u8]) -> Result<u64> {
-        let timestamp_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        let record = opaque::Record { key: Some(key.as_bytes()), value: Some(value), timestamp_ms, headers: &[] };
+        let record = opaque::Record { key: Some(key.as_bytes()), value: Some(value), timestamp_ms: millpond_log::now_ms(), headers: &[] };
         let append = Append { target: self.partition.clone(), entry: Entry::opaque(opaque::batch([record])) };
         let appended = self.log.append(Transaction { appends: vec![append] })?;
         let last = appended.first().expect("what was appended has a place");

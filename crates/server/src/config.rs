@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Where the service's other processes reach its Postgres side [default: where it listens, by the address that Kafka sees]
     #[arg(long, env = "MILLPOND_ADVERTISE", value_name = "HOST:PORT")]
     advertise: Option<String>,
+    /// After how long without a sign of life the service's other processes take its tasks over: with ms or s [default: 10s]
+    #[arg(long, env = "MILLPOND_SESSION_TIMEOUT", value_name = "DURATION")]
+    session_timeout: Option<String>,
     /// Names internal topics: processes that share the work have the same one [default: default]
     #[arg(long, env = "MILLPOND_SERVICE_ID", value_name = "ID")]
     service_id: Option<String>,
@@ -87,6 +90,7 @@ struct File {
     kafka_replicas: Option<u16>,
     instance: Option<String>,
     advertise: Option<String>,
+    session_timeout: Option<String>,
     service_id: Option<String>,
     workers: Option<usize>,
     memory: Option<String>,
@@ -120,6 +124,8 @@ pub struct Kafka {
     /// Letters, digits, '-', '_' and '.'.
     pub instance: Option<String>,
     pub advertise: Option<String>,
+    /// Kafka's own limits are 6 s to 30 min.
+    pub session_timeout: Option<Duration>,
 }
 
 impl std::fmt::Debug for Kafka {
@@ -152,17 +158,26 @@ impl Arguments {
         let properties_file = self.kafka_properties.or(file.kafka_properties);
         let replicas = self.kafka_replicas.or(file.kafka_replicas);
         let (instance, advertise) = (self.instance.or(file.instance), self.advertise.or(file.advertise));
+        let session_timeout = self.session_timeout.or(file.session_timeout);
         let kafka = match self.kafka.or(file.kafka) {
             Some(bootstrap) => {
                 let properties = kafka_properties(properties_file.as_deref(), &self.kafka_property)?;
                 let instance = instance.map(|instance| name("instance", instance)).transpose()?;
-                Some(Kafka { bootstrap, replicas, properties, instance, advertise: advertise.map(address).transpose()? })
+                Some(Kafka {
+                    bootstrap,
+                    replicas,
+                    properties,
+                    instance,
+                    advertise: advertise.map(address).transpose()?,
+                    session_timeout: session_timeout.map(session).transpose()?,
+                })
             }
             None if properties_file.is_some() => return Err(Usage::WithoutKafka("kafka-properties")),
             None if !self.kafka_property.is_empty() => return Err(Usage::WithoutKafka("kafka-property")),
             None if replicas.is_some() => return Err(Usage::WithoutKafka("kafka-replicas")),
             None if instance.is_some() => return Err(Usage::WithoutKafka("instance")),
             None if advertise.is_some() => return Err(Usage::WithoutKafka("advertise")),
+            None if session_timeout.is_some() => return Err(Usage::WithoutKafka("session-timeout")),
             None => None,
         };
         let service_id = name("service-id", self.service_id.or(file.service_id).unwrap_or_else(|| SERVICE_ID.to_string()))?;
@@ -212,6 +227,14 @@ fn address(value: String) -> Result<String, Usage> {
     match value.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(value),
         _ => Err(Usage::Value { option: "advertise", value, expected: "HOST:PORT" }),
+    }
+}
+
+/// Brokers may be told to allow other sessions than they do by themselves.
+fn session(value: String) -> Result<Duration, Usage> {
+    match duration(&value) {
+        Some(timeout) if (Duration::from_secs(1)..=Duration::from_secs(1_800)).contains(&timeout) => Ok(timeout),
+        _ => Err(Usage::Value { option: "session-timeout", value, expected: "a duration from 1s to 30min, like 6s or 30s" }),
     }
 }
 
@@ -352,6 +375,12 @@ mod tests {
         for advertise in ["host", "host:", ":6455", "host:0", "host:x"] {
             let kafka = Arguments { kafka: Some("localhost:9092".into()), advertise: Some(advertise.into()), ..Arguments::default() };
             assert!(wrong(kafka).contains("--advertise"), "{advertise}");
+        }
+        assert!(wrong(Arguments { session_timeout: Some("6s".into()), ..Arguments::default() }).contains("without --kafka"));
+        for session_timeout in ["", "500ms", "31min", "soon"] {
+            let kafka = Some("localhost:9092".into());
+            let arguments = Arguments { kafka, session_timeout: Some(session_timeout.into()), ..Arguments::default() };
+            assert!(wrong(arguments).contains("--session-timeout"), "{session_timeout}");
         }
         assert!(wrong(Arguments { service_id: Some("a b".into()), ..Arguments::default() }).contains("--service-id"));
     }

@@ -139,13 +139,15 @@ fn open_kafka(
     if instance::is_local(&address) && !instance::is_local(&kafka.bootstrap) {
         tracing::warn!(address, "processes of the service on other machines cannot reach this one there: say --listen or --advertise");
     }
+    let defaults = millpond_log_kafka::Options::new(&kafka.bootstrap, &config.service_id);
     let options = millpond_log_kafka::Options {
         instance: instance.clone(),
+        session_timeout: kafka.session_timeout.unwrap_or(defaults.session_timeout),
         replicas: kafka.replicas,
         properties: kafka.properties.clone(),
         // One for each worker, and some for statements.
         producers: config.workers + 2,
-        ..millpond_log_kafka::Options::new(&kafka.bootstrap, &config.service_id)
+        ..defaults
     };
     let (log, group) = KafkaLog::join(options)?;
     let log: Arc<dyn Log> = Arc::new(log);

@@ -233,7 +233,7 @@ impl fmt::Display for Shown<'_> {
 #[cfg(test)]
 mod tests {
     use datafusion::prelude::{col, lit};
-    use millpond_catalog::{Column, Format, OnError, SourceKind};
+    use millpond_catalog::{Column, Format, OnDataLoss, OnError, SourceKind};
     use millpond_sql::SqlType;
 
     use super::*;
@@ -253,6 +253,7 @@ mod tests {
             timestamp: None,
             window,
             on_error: OnError::Skip,
+            on_data_loss: OnDataLoss::Earliest,
             retention_ms: None,
             read_only: false,
             wrap_single_value: None,

@@ -19,7 +19,7 @@ use millpond_sql::Dialect;
 use millpond_streams::operator::record::Decodings;
 use millpond_streams::operator::source::{Content, Source as _};
 use millpond_streams::operator::stream_source::StreamSource;
-use millpond_streams::topology::{OnError, SourceSpec};
+use millpond_streams::topology::{OnDataLoss, OnError, SourceSpec};
 
 use crate::Moment;
 use crate::bounds::{self, Bound};
@@ -164,6 +164,7 @@ impl StreamRows {
             columns: columns.into_iter().map(|(_, column)| column).collect(),
             timestamp: schema::timestamp_column(&self.source),
             on_error: OnError::Skip,
+            on_data_loss: OnDataLoss::Earliest,
             idle_timeout_ms: None,
         };
         StreamSource::new(&spec, "pull", &self.schema, partition, &Decodings::default()).map_err(external)

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 use hashbrown::{HashMap, HashSet};
 use millpond_log::opaque::{Builder, Record};
@@ -71,10 +70,7 @@ impl Changelogged {
     /// Brings in what the offsets topic has; the stores follow when they are opened.
     pub fn open(database: Arc<Database>, log: Arc<dyn Log>, service_id: &str) -> Result<Arc<Changelogged>> {
         let offsets = topics::offsets(service_id);
-        match log.create_topic(&offsets, &TopicConfig::compact(1, Vec::new())) {
-            Ok(()) | Err(millpond_log::Error::TopicExists(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+        log.ensure_topic(&offsets, &TopicConfig::compact(1, Vec::new()))?;
         let backend = Changelogged {
             database,
             log,
@@ -134,8 +130,7 @@ impl Changelogged {
 
     /// The records that the writes are, and behind each of them what it is the changelog of, with its number.
     fn records(&self, writes: &WriteSet) -> (Vec<Append>, Vec<(StoreId, u32, u64)>) {
-        let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let timestamp_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        let timestamp_ms = millpond_log::now_ms();
         let stores = self.stores.read();
         let (mut appends, mut of, mut shared) = (Vec::new(), Vec::new(), Builder::default());
         for writes in &writes.writes {
@@ -249,10 +244,7 @@ impl Backend for Changelogged {
 
     fn drop_stores(&self, names: &[&str]) -> Result<()> {
         for name in names.iter().filter(|name| !topics::is_shared(name)) {
-            match self.log.delete_topic(&topics::changelog(&self.service_id, name)) {
-                Ok(()) | Err(millpond_log::Error::UnknownTopic(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.log.remove_topic(&topics::changelog(&self.service_id, name))?;
         }
         restore::forget(self, names)?;
         names.iter().try_for_each(|name| self.forget_copy(name))

@@ -79,10 +79,7 @@ impl Driver {
         });
         for (topic, partitions) in topics.iter().map(|(topic, partitions)| (Arc::from(*topic), *partitions)).chain(own) {
             let cleanup = Cleanup::Delete { retention_ms: None, retention_bytes: None };
-            match log.create_topic(&topic, &TopicConfig { partitions, cleanup, key_columns: Vec::new() }) {
-                Ok(()) | Err(millpond_log::Error::TopicExists(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+            log.ensure_topic(&topic, &TopicConfig { partitions, cleanup, key_columns: Vec::new() })?;
         }
         let mut driver = Driver {
             topology,

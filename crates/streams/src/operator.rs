@@ -163,6 +163,8 @@ pub struct Counters {
     pub bad_timestamp: u64,
     /// Expressions that failed and gave NULL.
     pub failed_expressions: u64,
+    /// Records that were deleted before they were read: as many as offsets, some of which may have had no record.
+    pub lost: u64,
 }
 
 impl std::ops::AddAssign for Counters {
@@ -174,5 +176,6 @@ impl std::ops::AddAssign for Counters {
         self.null_key += other.null_key;
         self.bad_timestamp += other.bad_timestamp;
         self.failed_expressions += other.failed_expressions;
+        self.lost += other.lost;
     }
 }

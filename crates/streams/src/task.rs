@@ -107,6 +107,12 @@ impl Task {
         self.inputs[input].seek(offset);
     }
 
+    /// Goes on at `offset`: what was before it, so many records, is gone.
+    pub fn lose(&mut self, input: usize, offset: u64, records: u64) {
+        self.inputs[input].seek(offset);
+        self.counters.lost += records;
+    }
+
     /// Whether the next entry of `input` is of use now. Not when rows of it wait for rows of another input only, nor when the task is to
     /// stop and has something to commit before.
     pub fn wants(&self, input: usize) -> bool {

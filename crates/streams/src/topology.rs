@@ -82,6 +82,7 @@ pub struct SourceSpec {
     /// Index into `layout.columns` of the column that gives rowtime, with its pattern for text.
     pub timestamp: Option<(usize, Option<String>)>,
     pub on_error: OnError,
+    pub on_data_loss: OnDataLoss,
     /// A channel that is caught up and silent for so long does not hold stream time back. `None`: it always does.
     pub idle_timeout_ms: Option<i64>,
 }
@@ -90,6 +91,14 @@ pub struct SourceSpec {
 pub enum OnError {
     Skip,
     DeadLetter,
+    Stop,
+}
+
+/// Where a task goes on whose next record was deleted before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDataLoss {
+    Earliest,
+    Latest,
     Stop,
 }
 

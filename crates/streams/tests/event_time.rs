@@ -15,8 +15,8 @@ use millpond_log::Entry;
 use millpond_log::entry::TIMESTAMP;
 use millpond_streams::driver::{Driver, Pace};
 use millpond_streams::topology::{
-    AggregateCall, AggregateSpec, Emit, Node, OnError, OperatorSpec, Phase, RecordLayout, RepartitionSpec, SourceColumn, SourceSpec,
-    WindowKind, WindowSpec,
+    AggregateCall, AggregateSpec, Emit, Node, OnDataLoss, OnError, OperatorSpec, Phase, RecordLayout, RepartitionSpec, SourceColumn,
+    SourceSpec, WindowKind, WindowSpec,
 };
 use millpond_streams::{SubTopology, Topology};
 
@@ -44,6 +44,7 @@ fn source() -> Node {
         columns: vec![SourceColumn::Declared(0)],
         timestamp: None,
         on_error: OnError::Stop,
+        on_data_loss: OnDataLoss::Earliest,
         idle_timeout_ms: Some(1_000),
     };
     Node { id: "source".into(), operator: OperatorSpec::StreamSource(spec), inputs: vec![], schema: schema() }

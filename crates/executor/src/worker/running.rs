@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use millpond_log::{Fetched, TopicPartition};
+use millpond_log::{Fetched, OffsetRange, TopicPartition};
 use millpond_streams::operator::Counters;
 use millpond_streams::operator::push::Subscriber;
 use millpond_streams::operator::record::Decodings;
 use millpond_streams::task::{Input, Stores};
-use millpond_streams::topology::OperatorSpec;
+use millpond_streams::topology::{OnDataLoss, OperatorSpec};
 use millpond_streams::{SubTopology, Task};
 
 use super::earlier;
@@ -21,13 +21,16 @@ use crate::processing_log::{LineKind, LogLine};
 use crate::progress::{InputProgress, TaskProgress};
 use crate::query::{Plan, RunningQuery};
 use crate::runtime::Runtime;
+use crate::topics;
 
 /// After so many rows it is another task's turn.
 const TURN_ROWS: usize = 65_536;
 /// A task with more rows than this before it is behind: what its query gives is old, however often it commits.
 const BEHIND_ROWS: u64 = TURN_ROWS as u64;
 /// Queries that are behind commit in every so manieth interval, so that a group that is met again and again is written once.
-const BEHIND_INTERVALS: i64 = 10;
+const BEHIND_INTERVALS: i64 = 30;
+/// After so long they commit all the same, unless the interval is longer.
+const BEHIND_MS_MAX: i64 = 10_000;
 /// When records that are there do not come, it is asked after so long whether they are.
 const DOUBT_MS: i64 = 100;
 /// And after so long the query fails over it.
@@ -55,9 +58,12 @@ pub(crate) struct RunningTask {
 struct Cursor {
     slot: SlotId,
     repartition: bool,
+    on_data_loss: OnDataLoss,
     /// Behind what is buffered.
     next: u64,
     buffered: VecDeque<Fetched>,
+    /// Rows of a record, by the last fetch: of a repartition topic over Kafka there are many.
+    rows_per_record: f64,
     idle_timeout_ms: Option<i64>,
     /// When something last came.
     quiet_since_ms: i64,
@@ -131,6 +137,10 @@ impl RunningTask {
 
     fn open(&mut self, runtime: &Runtime, plan: &Plan, sub: &SubTopology, slots: &mut Slots) -> Result<Vec<InputProgress>, String> {
         let now_ms = runtime.now_ms();
+        // One of them asks for all.
+        if self.progress.partition == 0 && self.query.push_queue().is_none() {
+            topics::check_sources(&*runtime.storage.log, sub).map_err(|error| error.to_string())?;
+        }
         let mut inputs = Vec::new();
         for (index, input) in self.task.inputs().into_iter().enumerate() {
             let repartition = is_repartition(sub, &input);
@@ -154,8 +164,10 @@ impl RunningTask {
             self.cursors.push(Cursor {
                 slot,
                 repartition,
+                on_data_loss: input.on_data_loss,
                 next,
                 buffered: VecDeque::new(),
+                rows_per_record: 1.0,
                 idle_timeout_ms: input.idle_timeout_ms.filter(|_| !repartition),
                 quiet_since_ms: now_ms,
                 idle: false,
@@ -166,7 +178,7 @@ impl RunningTask {
                 trimmed: range.start,
             });
             if next < range.start {
-                self.skip(runtime, index, range.start, slots);
+                self.lose(runtime, index, range, slots)?;
             }
             let first = if plan.start_at.contains_key(&partition) { next } else { range.start };
             let log = Arc::clone(log);
@@ -267,6 +279,11 @@ impl RunningTask {
             match slots.fetch(cursor.slot, cursor.next) {
                 Ok(Some(fetch)) => {
                     let passed = fetch.entries.is_empty() && fetch.next_offset > cursor.next;
+                    let rows: usize = fetch.entries.iter().map(|fetched| fetched.entry.rows()).sum();
+                    if rows > 0 {
+                        let records = slots.records_between(cursor.slot, cursor.next, fetch.next_offset);
+                        cursor.rows_per_record = rows as f64 / records.max(1) as f64;
+                    }
                     (cursor.next, cursor.stalled_since_ms) = (fetch.next_offset, None);
                     cursor.buffered.extend(fetch.entries.iter().cloned());
                     if passed {
@@ -283,8 +300,8 @@ impl RunningTask {
                     // It was beyond what there is.
                     cursor.stalled_since_ms = None;
                 }
-                Err(millpond_log::Error::OffsetOutOfRange { start, offset, .. }) if offset < start => {
-                    self.skip(runtime, input, start, slots);
+                Err(millpond_log::Error::OffsetOutOfRange { start, end, offset, .. }) if offset < start => {
+                    self.lose(runtime, input, OffsetRange { start, end }, slots)?;
                 }
                 Err(error) => return Err(error.to_string()),
             }
@@ -301,21 +318,39 @@ impl RunningTask {
     }
 
     /// Retention was faster than the query: what is gone is gone.
-    fn skip(&mut self, runtime: &Runtime, input: usize, start: u64, slots: &Slots) {
+    fn lose(&mut self, runtime: &Runtime, input: usize, range: OffsetRange, slots: &Slots) -> Result<(), String> {
         let cursor = &mut self.cursors[input];
         let partition = slots.partition(cursor.slot);
-        let message = format!("records {}..{start} went by retention before they were read", cursor.next);
+        let (next, start) = (cursor.next, range.start);
+        let goes_on = match cursor.on_data_loss {
+            OnDataLoss::Earliest => range.start,
+            OnDataLoss::Latest => range.end,
+            OnDataLoss::Stop => {
+                return Err(format!(
+                    "records {next}..{start} of {partition} were deleted before they were read (on_data_loss = 'stop'): \
+                     ALTER QUERY {} RESET begins anew with what is there",
+                    self.query.id
+                ));
+            }
+        };
+        let to = if goes_on > start { format!("; by on_data_loss it goes on at {goes_on}") } else { String::new() };
         runtime.processing_log.write([LogLine {
             task: self.progress.id(),
             topic: Some(partition.topic.to_string()),
             partition: Some(partition.partition),
-            offset: Some(cursor.next),
-            ..LogLine::of_query(runtime.now_ms(), &self.query.id, LineKind::Skipped, message)
+            offset: Some(next),
+            ..LogLine::of_query(
+                runtime.now_ms(),
+                &self.query.id,
+                LineKind::Skipped,
+                format!("records {next}..{start} were deleted before they were read{to}"),
+            )
         }]);
-        cursor.next = start;
+        cursor.next = goes_on;
         cursor.buffered.clear();
-        self.task.seek(input, start);
+        self.task.lose(input, goes_on, slots.records_between(self.cursors[input].slot, next, goes_on));
         self.moved = true;
+        Ok(())
     }
 
     /// Tells the task of inputs that have been silent for their timeout. When the next one will be, or a stalled one is to be looked at.
@@ -352,8 +387,9 @@ impl RunningTask {
             return None;
         }
         let since_ms = *self.dirty_since_ms.get_or_insert(now_ms);
-        let intervals = if self.is_behind(slots) { BEHIND_INTERVALS } else { 1 };
-        Some(since_ms.saturating_add(interval_ms.saturating_mul(intervals)))
+        let behind_ms = interval_ms.saturating_mul(BEHIND_INTERVALS).min(BEHIND_MS_MAX);
+        let after_ms = if self.is_behind(slots) { interval_ms.max(behind_ms) } else { interval_ms };
+        Some(since_ms.saturating_add(after_ms))
     }
 
     /// Whether its commit would come too early. Otherwise it may as well take part in one of others.
@@ -368,7 +404,8 @@ impl RunningTask {
         }
         let ahead = |cursor: &Cursor| {
             let buffered: usize = cursor.buffered.iter().map(|fetched| fetched.entry.rows()).sum();
-            slots.records_between(cursor.slot, cursor.next, slots.end(cursor.slot)) + buffered as u64
+            let records = slots.records_between(cursor.slot, cursor.next, slots.end(cursor.slot));
+            (records as f64 * cursor.rows_per_record) as u64 + buffered as u64
         };
         self.set_behind(self.cursors.iter().map(ahead).sum::<u64>() > BEHIND_ROWS);
         self.query.behind.load(Ordering::Relaxed) > 0

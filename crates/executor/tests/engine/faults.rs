@@ -14,6 +14,7 @@ pub struct Faults {
     refuse_catch_up: AtomicBool,
     refuse_drops: AtomicBool,
     held_back: Mutex<BTreeSet<TopicPartition>>,
+    expanded: Mutex<BTreeSet<String>>,
 }
 
 impl Faults {
@@ -35,6 +36,11 @@ impl Faults {
     /// The partition looks empty until it is released.
     pub fn hold_back(&self, partition: TopicPartition) {
         self.held_back.lock().unwrap().insert(partition);
+    }
+
+    /// Topics that have a partition more from now on.
+    pub fn expand(&self, topics: &[&str]) {
+        *self.expanded.lock().unwrap() = topics.iter().map(|topic| (*topic).to_owned()).collect();
     }
 
     pub fn release(&self, partition: &TopicPartition) {
@@ -68,7 +74,9 @@ impl Log for FaultyLog {
     }
 
     fn topic(&self, name: &str) -> millpond_log::Result<TopicInfo> {
-        self.inner.topic(name)
+        let mut topic = self.inner.topic(name)?;
+        topic.config.partitions += u32::from(self.faults.expanded.lock().unwrap().contains(name));
+        Ok(topic)
     }
 
     fn offsets(&self, partition: &TopicPartition) -> millpond_log::Result<OffsetRange> {

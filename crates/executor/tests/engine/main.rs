@@ -8,4 +8,5 @@ mod members;
 mod pushes;
 mod reset;
 mod rig;
+mod sources;
 mod tables;

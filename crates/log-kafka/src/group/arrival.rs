@@ -16,17 +16,16 @@ use crate::cluster::Cluster;
 use crate::producer::Producer;
 use crate::reader::Reader;
 
-/// Of the producer that writes the record, and nothing else: what another process fences of this one before it has come is this one's coming only.
-const PRODUCER: &str = "arrival";
 const FETCH: FetchLimit = FetchLimit { rows_max: 1_000, bytes_max: 4 << 20 };
 /// What is there is waited for so long at a time.
 const WAIT: Duration = Duration::from_millis(100);
 
 /// This process's coming, and those of the same instance since.
-pub(super) struct Arrivals {
+pub(crate) struct Arrivals {
     cluster: Arc<Cluster>,
     members: TopicPartition,
     key: String,
+    own: Arrival,
     seen: Mutex<Seen>,
 }
 
@@ -46,13 +45,13 @@ impl Arrivals {
             Err(error) => return Err(error),
         }
         let key = format!("{ARRIVAL}{}", options.instance);
-        let arrival = serde_json::to_vec(&Arrival { pid: std::process::id() }).expect("its fields are numbers");
-        let timestamp_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        let record = Record { key: Some(key.as_bytes()), value: Some(&arrival), timestamp_ms, headers: &[] };
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let own = Arrival { pid: std::process::id(), number: nanos };
+        let value = serde_json::to_vec(&own).expect("its fields are numbers");
+        let record = Record { key: Some(key.as_bytes()), value: Some(&value), timestamp_ms: millpond_log::now_ms(), headers: &[] };
         let append = Append { target: members.clone(), entry: Entry::opaque(batch([record])) };
-        let written = Producer::new(options, PRODUCER.to_owned())?.transact(&[append], None).result?;
-        let next = written[0].last + 1;
-        Ok(Arrivals { cluster: Arc::clone(cluster), members, key, seen: Mutex::new(Seen { next, other: None }) })
+        let next = Producer::write_alone(options, &append)?.last + 1;
+        Ok(Arrivals { cluster: Arc::clone(cluster), members, key, own, seen: Mutex::new(Seen { next, other: None }) })
     }
 
     /// Fails with [`Error::Fenced`] where another process has come since.
@@ -93,11 +92,12 @@ impl Arrivals {
         Ok(())
     }
 
-    /// One that cannot be read is none.
+    /// Of another process. One that cannot be read is none.
     fn last_of(&self, fetched: &Fetched) -> Option<Arrival> {
         let Payload::Opaque(rows) = &fetched.entry.payload else { return None };
         let rows = Columns::of(rows).ok()?;
         let arrivals = (0..rows.timestamps.len()).filter(|row| rows.key(*row) == Some(self.key.as_bytes()));
-        arrivals.filter_map(|row| serde_json::from_slice(rows.value(row).unwrap_or_default()).ok()).last()
+        let read = arrivals.filter_map(|row| serde_json::from_slice::<Arrival>(rows.value(row).unwrap_or_default()).ok());
+        read.filter(|arrival| *arrival != self.own).last()
     }
 }

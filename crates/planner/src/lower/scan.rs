@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion::logical_expr::TableScan;
-use millpond_catalog::{OnError, Source, SourceKind};
+use millpond_catalog::{OnDataLoss, OnError, Source, SourceKind};
 use millpond_sql::Dialect;
 use millpond_streams::topology::{self, Node, OperatorSpec, SourceColumn, SourceSpec};
 
@@ -91,6 +91,11 @@ pub fn source_spec(source: &Source, columns: Vec<SourceColumn>, idle_timeout_ms:
             OnError::Skip => topology::OnError::Skip,
             OnError::DeadLetter => topology::OnError::DeadLetter,
             OnError::Stop => topology::OnError::Stop,
+        },
+        on_data_loss: match source.on_data_loss {
+            OnDataLoss::Earliest => topology::OnDataLoss::Earliest,
+            OnDataLoss::Latest => topology::OnDataLoss::Latest,
+            OnDataLoss::Stop => topology::OnDataLoss::Stop,
         },
         idle_timeout_ms,
     }

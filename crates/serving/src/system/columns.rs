@@ -29,6 +29,7 @@ fn declared(table: &str) -> &'static [(&'static str, DataType)] {
             ("null_key", NUMBER),
             ("bad_timestamp", NUMBER),
             ("failed_expressions", NUMBER),
+            ("lost", NUMBER),
             ("failures", NUMBER),
             ("progress_percent", DOUBLE),
             ("rows_per_second", DOUBLE),

@@ -11,6 +11,10 @@ use millpond_executor::{QueryState, QueryStatus};
 use super::columns::Columns;
 use super::{Sources, millis};
 
+const COUNTS: usize = 8;
+/// The column of the first of them.
+const FIRST_COUNT: usize = 4;
+
 /// A row of `millpond.queries`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
@@ -19,8 +23,8 @@ pub struct Query {
     /// Why it failed.
     pub reason: Option<String>,
     pub sink: String,
-    /// `rows_in`, `rows_out`, `late`, `undecodable`, `null_key`, `bad_timestamp`, `failed_expressions`.
-    counts: [i64; 7],
+    /// `rows_in`, `rows_out`, `late`, `undecodable`, `null_key`, `bad_timestamp`, `failed_expressions`, `lost`.
+    counts: [i64; COUNTS],
     /// In a row.
     failures: i64,
     pub progress_percent: f64,
@@ -41,8 +45,16 @@ impl Query {
     }
 
     fn of(query: QueryStatus) -> Query {
-        let counts =
-            [query.rows_in, query.rows_out, query.late, query.undecodable, query.null_key, query.bad_timestamp, query.failed_expressions];
+        let counts = [
+            query.rows_in,
+            query.rows_out,
+            query.late,
+            query.undecodable,
+            query.null_key,
+            query.bad_timestamp,
+            query.failed_expressions,
+            query.lost,
+        ];
         Query {
             id: query.id,
             state: state(query.state),
@@ -118,7 +130,7 @@ pub fn columns(queries: &[Query]) -> Columns {
     columns.text(queries.iter().map(|query| Some(query.state.clone())));
     columns.text(queries.iter().map(|query| query.reason.clone()));
     columns.text(queries.iter().map(|query| Some(query.sink.clone())));
-    for count in 0..7 {
+    for count in 0..COUNTS {
         columns.number(queries.iter().map(|query| Some(query.counts[count])));
     }
     columns.number(queries.iter().map(|query| Some(query.failures)));
@@ -138,18 +150,19 @@ pub fn read(batch: &RecordBatch) -> Vec<Query> {
     };
     let number = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
     let double = |column: usize, row: usize| batch.column(column).as_primitive::<Float64Type>().value(row);
+    let behind = FIRST_COUNT + COUNTS;
     let query = |row| Query {
         id: text(0, row).unwrap_or_default(),
         state: text(1, row).unwrap_or_default(),
         reason: text(2, row),
         sink: text(3, row).unwrap_or_default(),
-        counts: std::array::from_fn(|count| number(4 + count, row)),
-        failures: number(11, row),
-        progress_percent: double(12, row),
-        rows_per_second: double(13, row),
-        lag: number(14, row),
-        tasks: number(15, row),
-        statement: text(16, row).unwrap_or_default(),
+        counts: std::array::from_fn(|count| number(FIRST_COUNT + count, row)),
+        failures: number(behind, row),
+        progress_percent: double(behind + 1, row),
+        rows_per_second: double(behind + 2, row),
+        lag: number(behind + 3, row),
+        tasks: number(behind + 4, row),
+        statement: text(behind + 5, row).unwrap_or_default(),
     };
     (0..batch.num_rows()).map(query).collect()
 }
@@ -187,7 +200,7 @@ mod tests {
             state: state.to_string(),
             reason: (state == "failed").then(|| "broken".to_string()),
             sink: "t".to_string(),
-            counts: [10, 9, 1, 0, 0, 0, 2],
+            counts: [10, 9, 1, 0, 0, 0, 2, 0],
             failures: 1,
             progress_percent,
             rows_per_second: 1.5,
@@ -208,7 +221,7 @@ mod tests {
         let merged = merged(parts);
         let ids: Vec<&str> = merged.iter().map(|query| query.id.as_str()).collect();
         assert_eq!(ids, ["a", "b"]);
-        let expected = Query { counts: [30, 27, 3, 0, 0, 0, 6], rows_per_second: 4.5, lag: 12, ..query("a", "failed", 3, 40.0) };
+        let expected = Query { counts: [30, 27, 3, 0, 0, 0, 6, 0], rows_per_second: 4.5, lag: 12, ..query("a", "failed", 3, 40.0) };
         assert_eq!(merged[0], expected);
         assert_eq!(merged[1], query("b", "running", 0, 100.0));
     }

@@ -25,7 +25,7 @@ use crate::operator::table_aggregate::TableAggregate;
 use crate::operator::table_source::TableSource;
 use crate::operator::{Counters, Operator};
 use crate::time::StreamTime;
-use crate::topology::{AggregateSpec, Node, OperatorSpec, Phase, SourceSpec, WindowKind};
+use crate::topology::{AggregateSpec, Node, OnDataLoss, OperatorSpec, Phase, SourceSpec, WindowKind};
 use crate::{Error, Result, SubTopology};
 
 /// What the nodes of one task are made with.
@@ -102,22 +102,33 @@ impl Builder<'_> {
             return Err(Error::Topology(format!("node {} has {} inputs", node.id, node.inputs.len())));
         }
         let partition = self.partition;
-        let description = |topic: &Arc<str>, table, upstream_partitions, idle_timeout_ms| {
-            let (topic, id) = (topic.clone(), node.id.clone());
-            Description { topic, partition, node: index, id, table, upstream_partitions, idle_timeout_ms }
+        let description = |topic: &Arc<str>, table, upstream_partitions| Description {
+            topic: topic.clone(),
+            partition,
+            node: index,
+            id: node.id.clone(),
+            table,
+            upstream_partitions,
+            on_data_loss: OnDataLoss::Earliest,
+            idle_timeout_ms: None,
+        };
+        let of_source = |spec: &SourceSpec, table| Description {
+            on_data_loss: spec.on_data_loss,
+            idle_timeout_ms: spec.idle_timeout_ms,
+            ..description(&spec.topic, table, None)
         };
         Ok(match &node.operator {
             OperatorSpec::StreamSource(spec) => {
                 let source = StreamSource::new(spec, &node.id, &node.schema, partition, &self.stores.decodings)?;
-                self.source(description(&spec.topic, false, None, spec.idle_timeout_ms), Box::new(source))?
+                self.source(of_source(spec, false), Box::new(source))?
             }
             OperatorSpec::TableSource(spec) => {
                 let source = self.table_source(node, spec)?;
-                self.source(description(&spec.topic, true, None, spec.idle_timeout_ms), Box::new(source))?
+                self.source(of_source(spec, true), Box::new(source))?
             }
             OperatorSpec::RepartitionSource { topic, upstream_partitions, table } => {
                 let source = RepartitionSource::new(&node.schema, *table);
-                self.source(description(topic, *table, Some(*upstream_partitions), None), Box::new(source))?
+                self.source(description(topic, *table, Some(*upstream_partitions)), Box::new(source))?
             }
             operator => {
                 let operator = self.operator(node, operator)?;

@@ -26,6 +26,7 @@ use crate::operator::Counters;
 use crate::operator::source::{Arrival, Content, Records};
 use crate::operator::stream_source::running_max;
 use crate::time::{Channels, Head, Next};
+use crate::topology::OnDataLoss;
 
 /// About so much of an input waits for a channel that brings nothing. Beyond, the earliest rows are taken without it: should it bring
 /// earlier ones after all, they meet a table that is younger than they are.
@@ -43,6 +44,7 @@ pub struct Input {
     /// The id of its source node.
     pub node: String,
     pub table: bool,
+    pub on_data_loss: OnDataLoss,
     /// After so long without rows the caller is to say [`crate::Task::set_idle`]. `None`: never.
     pub idle_timeout_ms: Option<i64>,
 }
@@ -54,6 +56,7 @@ pub(super) struct Queue {
     id: String,
     pub(super) table: bool,
     pub(super) repartition: bool,
+    on_data_loss: OnDataLoss,
     idle_timeout_ms: Option<i64>,
     /// How far each has come with the rows that are taken.
     pub(super) channels: Channels,
@@ -77,6 +80,7 @@ pub(super) struct Description {
     pub(super) table: bool,
     /// Of a repartition topic: how many tasks write to it, each of them a channel. Other topics are one channel.
     pub(super) upstream_partitions: Option<u32>,
+    pub(super) on_data_loss: OnDataLoss,
     pub(super) idle_timeout_ms: Option<i64>,
 }
 
@@ -96,7 +100,7 @@ impl Reach {
 
 impl Queue {
     pub(super) fn new(description: Description, saved: Option<&Saved>) -> Queue {
-        let Description { topic, partition, node, id, table, upstream_partitions, idle_timeout_ms } = description;
+        let Description { topic, partition, node, id, table, upstream_partitions, on_data_loss, idle_timeout_ms } = description;
         let count = upstream_partitions.unwrap_or(1) as usize;
         let (mut channels, mut next_offsets) = (Channels::new(count), vec![0; count]);
         if let Some(saved) = saved {
@@ -112,6 +116,7 @@ impl Queue {
             id,
             table,
             repartition: upstream_partitions.is_some(),
+            on_data_loss,
             idle_timeout_ms,
             channels,
             next_offsets,
@@ -135,6 +140,7 @@ impl Queue {
             position: self.position(),
             node: self.id.clone(),
             table: self.table,
+            on_data_loss: self.on_data_loss,
             idle_timeout_ms: self.idle_timeout_ms,
         }
     }

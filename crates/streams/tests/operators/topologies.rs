@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use millpond_formats::Format;
-use millpond_streams::topology::{Node, OnError, OperatorSpec, RecordLayout, SinkSpec, SourceColumn, SourceSpec};
+use millpond_streams::topology::{Node, OnDataLoss, OnError, OperatorSpec, RecordLayout, SinkSpec, SourceColumn, SourceSpec};
 use millpond_streams::{SubTopology, Topology};
 
 /// `k:Int64 v:Utf8`, as the driver's tables of text have it.
@@ -35,6 +35,7 @@ pub fn source(name: &str, layout: RecordLayout) -> SourceSpec {
         layout,
         timestamp: None,
         on_error: OnError::Skip,
+        on_data_loss: OnDataLoss::Earliest,
         idle_timeout_ms: Some(1_000),
     }
 }

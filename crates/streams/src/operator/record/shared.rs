@@ -176,7 +176,7 @@ mod tests {
     use millpond_log::opaque::{Record, batch};
 
     use super::*;
-    use crate::topology::{OnError, RecordLayout};
+    use crate::topology::{OnDataLoss, OnError, RecordLayout};
 
     fn spec() -> SourceSpec {
         let field = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
@@ -194,6 +194,7 @@ mod tests {
             columns: Vec::new(),
             timestamp: None,
             on_error: OnError::Skip,
+            on_data_loss: OnDataLoss::Earliest,
             idle_timeout_ms: None,
         }
     }
