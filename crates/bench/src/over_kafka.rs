@@ -1,8 +1,7 @@
 //! The real server over Kafka, on the workloads of the peers: one process, from its start to the commit of the last row.
 //!
 //! Prints one line of JSON with the fields that Kafka Streams' and Flink's programs for the same workloads print: rows per second and per second of
-//! CPU (user and system, all threads of the server), of the whole run and (`half2`) from when half of the
-//! topics was read.
+//! CPU (user and system, all threads of the server), of the whole run and (`half2`) from the commit with which half of the topics was read.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -91,9 +90,12 @@ impl Workload {
 }
 
 /// Where a run was at one moment.
+#[derive(Clone, Copy)]
 struct Point {
     wall: Duration,
     cpu: Duration,
+    /// Of what is read, the part that was committed.
+    read: f64,
 }
 
 pub fn run(options: &Options) -> Result<()> {
@@ -109,15 +111,15 @@ pub fn run(options: &Options) -> Result<()> {
     let own = ["--kafka", &options.bootstrap, "--service-id", &service, "--workers", &workers].map(str::to_owned);
     let server = Server::start(&[&own[..], &options.arguments].concat())?;
     let process = Process::of(server.pid());
-    let now = || -> Result<Point> { Ok(Point { wall: started.elapsed(), cpu: process.cpu()? }) };
+    let now = |read: u64| -> Result<Point> { Ok(Point { wall: started.elapsed(), cpu: process.cpu()?, read: read as f64 / reads as f64 }) };
     let (half, end, late) = runtime.block_on(async {
         let client = connect(&server.addresses().pg).await?;
         client.batch_execute(&statements(options)).await?;
         let mut half = None;
         loop {
-            let read = figure(&client, "SELECT sum(rows_in) FROM millpond.tasks").await?;
+            let read = figure(&client, "SELECT sum(rows_in) FROM millpond.queries").await?;
             if half.is_none() && read >= reads / 2 {
-                half = Some(now()?);
+                half = Some(now(read)?);
             }
             if read >= reads {
                 break;
@@ -125,9 +127,9 @@ pub fn run(options: &Options) -> Result<()> {
             tokio::time::sleep(LOOK).await;
         }
         client.batch_execute("FLUSH").await?;
-        let end = now()?;
+        let end = now(reads)?;
         let late = figure(&client, "SELECT sum(late) FROM millpond.queries").await?;
-        anyhow::Ok((half.unwrap_or(Point { ..end }), end, late))
+        anyhow::Ok((half.unwrap_or(end), end, late))
     })?;
     print(options, rows, &half, &end, process.peak_rss_bytes()?, late)?;
 
@@ -172,7 +174,8 @@ async fn figure(client: &Client, query: &str) -> Result<u64> {
 fn print(options: &Options, rows: u64, half: &Point, end: &Point, rss_bytes: u64, late: u64) -> Result<()> {
     let (wall, cpu) = (end.wall.as_secs_f64(), end.cpu.as_secs_f64());
     let (half_wall, half_cpu) = (wall - half.wall.as_secs_f64(), cpu - half.cpu.as_secs_f64());
-    let per = |rows: u64, seconds: f64| (rows as f64 / seconds).round();
+    let (rows_f64, half_rows) = (rows as f64, rows as f64 * (1.0 - half.read));
+    let per = |rows: f64, seconds: f64| (rows / seconds).round();
     let hundredths = |seconds: f64| (seconds * 100.0).round() / 100.0;
     let line = serde_json::json!({
         "system": "millpond",
@@ -180,12 +183,12 @@ fn print(options: &Options, rows: u64, half: &Point, end: &Point, rss_bytes: u64
         "rows": rows,
         "wall_s": hundredths(wall),
         "cpu_s": hundredths(cpu),
-        "rows_per_s": per(rows, wall),
-        "rows_per_cpu_s": per(rows, cpu),
+        "rows_per_s": per(rows_f64, wall),
+        "rows_per_cpu_s": per(rows_f64, cpu),
         "half2_wall_s": hundredths(half_wall),
         "half2_cpu_s": hundredths(half_cpu),
-        "half2_rows_per_s": per(rows / 2, half_wall),
-        "half2_rows_per_cpu_s": per(rows / 2, half_cpu),
+        "half2_rows_per_s": per(half_rows, half_wall),
+        "half2_rows_per_cpu_s": per(half_rows, half_cpu),
         "rss_mb": rss_bytes >> 20,
         "late": late,
         "output": options.output,

@@ -199,7 +199,7 @@ fn window(raw: &Raw<'_>) -> Result<Option<WindowType>> {
 fn place_check(raw: &Raw<'_>, place: Place) -> Result<()> {
     let refused: &[&str] = match place {
         Place::Create => &["cleanup_policy", "query_id", "emit_every_update"],
-        Place::CreateAs => &["cleanup_policy", "query_id", "window_type", "window_size", "on_error", "source_connector"],
+        Place::CreateAs => &["cleanup_policy", "query_id", "window_type", "window_size", "on_error", "on_data_loss", "source_connector"],
         Place::Insert => &NAMES,
     };
     let allowed: &[&str] = if place == Place::Insert { &["query_id", "emit_every_update", "idle_timeout"] } else { &[] };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millpond_log::{Log, TopicPartition};
 
-use crate::query::{RunningQuery, State};
+use crate::query::RunningQuery;
 use crate::runtime::Runtime;
 use crate::{figures, topics};
 
@@ -21,7 +21,7 @@ pub(crate) fn run(runtime: &Arc<Runtime>) {
     let mut clean_at_ms = runtime.now_ms() + CLEAN_INTERVAL_MS;
     let mut publish_at_ms = runtime.now_ms() + PUBLISH_INTERVAL_MS;
     let mut topics_at_ms = runtime.now_ms() + TOPICS_INTERVAL_MS;
-    let mut published = Published::default();
+    let (mut published, mut misfits) = (Published::default(), Misfits::default());
     loop {
         let seen = runtime.housekeeping.current();
         if runtime.is_stopping() {
@@ -34,12 +34,13 @@ pub(crate) fn run(runtime: &Arc<Runtime>) {
         }
         if now_ms >= topics_at_ms {
             topics_at_ms = now_ms + TOPICS_INTERVAL_MS;
-            check_topics(runtime);
+            misfits.look(runtime);
         }
         if now_ms >= publish_at_ms {
             publish_at_ms = now_ms + PUBLISH_INTERVAL_MS;
             published.publish(runtime);
         }
+        let now_ms = runtime.now_ms();
         let next_ms = retry(runtime, now_ms).unwrap_or(i64::MAX).min(clean_at_ms).min(topics_at_ms).min(publish_at_ms);
         let wait_ms = u64::try_from(next_ms - now_ms).unwrap_or_default().max(1);
         runtime.housekeeping.wait(seen, Some(Duration::from_millis(wait_ms)));
@@ -62,35 +63,53 @@ fn retry(runtime: &Runtime, now_ms: i64) -> Option<i64> {
     next_ms
 }
 
-/// Queries stop whose sources' topics were deleted or expanded. One that is started again looks for itself.
-fn check_topics(runtime: &Runtime) {
-    let log = &*runtime.storage.log;
-    let mut known: BTreeMap<String, Option<Result<u32, millpond_log::Error>>> = BTreeMap::new();
-    for query in runtime.all_queries() {
-        let (running, generation) = query.with_lifecycle(|lifecycle| (lifecycle.state == State::Running, lifecycle.generation));
-        let Some(plan) = query.plan.as_ref().filter(|_| running) else { continue };
-        let read = plan.topology.sub_topologies.iter().flat_map(|sub| topics::sources(sub).map(|topic| (topic, sub.partitions)));
-        let misfit = read.into_iter().find_map(|(topic, read)| {
-            let existing = known.entry(topic.to_owned()).or_insert_with(|| ask(log, topic));
-            match existing.as_ref()? {
-                Ok(existing) => topics::check_partitions(topic, *existing, read).err().map(|error| error.to_string()),
-                Err(error) => Some(error.to_string()),
+/// Queries stop whose sources' topics were deleted or expanded, by what two looks have found: a broker may not have heard of a topic yet. One that
+/// is started again looks for itself. Push queries find out when they read.
+#[derive(Default)]
+struct Misfits {
+    /// By query, what the last look has found.
+    suspects: BTreeMap<String, String>,
+}
+
+impl Misfits {
+    fn look(&mut self, runtime: &Runtime) {
+        let before = std::mem::take(&mut self.suspects);
+        let mut known: BTreeMap<String, Result<u32, String>> = BTreeMap::new();
+        for query in runtime.all_queries().iter().filter(|query| query.push_queue().is_none()) {
+            let generation = query.with_lifecycle(|lifecycle| lifecycle.generation);
+            let Some(plan) = query.plan.as_ref().filter(|_| query.is_live(generation)) else { continue };
+            let read = plan.topology.sub_topologies.iter().flat_map(|sub| topics::sources(sub).map(|topic| (topic, sub.partitions)));
+            let mut misfit = None;
+            for (topic, read) in read {
+                if !known.contains_key(topic) {
+                    // Where nobody answers, nobody will for the next topic.
+                    let Some(existing) = ask(&*runtime.storage.log, topic).filter(|_| !runtime.is_stopping()) else { return };
+                    known.insert(topic.to_owned(), existing);
+                }
+                let fits = known[topic]
+                    .clone()
+                    .and_then(|existing| topics::check_partitions(topic, existing, read).map_err(|error| error.to_string()));
+                misfit = misfit.or(fits.err());
             }
-        });
-        if let Some(reason) = misfit {
-            runtime.fail(&query, generation, &reason, None);
+            let Some(reason) = misfit else { continue };
+            if before.get(&query.id) == Some(&reason) {
+                runtime.fail(query, generation, &reason, None);
+            } else {
+                self.suspects.insert(query.id.clone(), reason);
+            }
         }
     }
 }
 
-/// `None`: nobody knows at the moment.
-fn ask(log: &dyn Log, topic: &str) -> Option<Result<u32, millpond_log::Error>> {
+/// How many partitions the topic has, or that there is none. `None`: nobody knows at the moment.
+fn ask(log: &dyn Log, topic: &str) -> Option<Result<u32, String>> {
     match log.partitions(topic) {
-        Err(error) if !matches!(error, millpond_log::Error::UnknownTopic(_)) => {
+        Ok(partitions) => Some(Ok(partitions)),
+        Err(error @ millpond_log::Error::UnknownTopic(_)) => Some(Err(error.to_string())),
+        Err(error) => {
             tracing::debug!(topic, %error, "whether the topic has changed is not known");
             None
         }
-        known => Some(known),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use millpond_log::TopicPartition;
+use millpond_log::{Log, TopicPartition};
 use millpond_membership::Unit;
 use millpond_state::StoreId;
 use millpond_streams::topology::{Node, OperatorSpec};
@@ -15,7 +15,7 @@ use crate::counters;
 use crate::engine::Storage;
 use crate::progress::TaskProgress;
 use crate::push::PushQueue;
-use crate::retry;
+use crate::{retry, topics};
 
 /// ```text
 ///             Start           Built
@@ -93,7 +93,16 @@ pub(crate) struct RunningQuery {
     pub tasks: Vec<Arc<TaskProgress>>,
     /// How many of its tasks have much before them.
     pub behind: AtomicUsize,
+    misfit: Mutex<Misfit>,
     lifecycle: Mutex<Lifecycle>,
+}
+
+/// What was found when it was last looked whether the topics of the sources are as the query reads them.
+#[derive(Debug, Default)]
+struct Misfit {
+    /// For which start that was.
+    generation: Option<u64>,
+    reason: Option<String>,
 }
 
 #[derive(Debug)]
@@ -135,6 +144,7 @@ impl RunningQuery {
             plan: Some(plan),
             tasks,
             behind: AtomicUsize::new(0),
+            misfit: Mutex::default(),
             lifecycle: Mutex::new(Lifecycle::new()),
         }
     }
@@ -150,8 +160,20 @@ impl RunningQuery {
             plan: None,
             tasks: Vec::new(),
             behind: AtomicUsize::new(0),
+            misfit: Mutex::default(),
             lifecycle: Mutex::new(lifecycle),
         }
+    }
+
+    /// Why it cannot read the topics of its sources, if so. Asked for once for each start, by the first of its tasks.
+    pub fn misfit(&self, log: &dyn Log, generation: u64) -> Option<String> {
+        let plan = self.plan.as_ref().filter(|_| self.push_queue().is_none())?;
+        let mut misfit = self.misfit.lock();
+        if misfit.generation != Some(generation) {
+            let checked = plan.topology.sub_topologies.iter().try_for_each(|sub| topics::check_sources(log, sub));
+            *misfit = Misfit { generation: Some(generation), reason: checked.err().map(|error| error.to_string()) };
+        }
+        misfit.reason.clone()
     }
 
     pub fn push_queue(&self) -> Option<&Arc<PushQueue>> {

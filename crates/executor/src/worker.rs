@@ -150,6 +150,10 @@ impl Worker {
                 Ok(task) => self.tasks.push(task),
                 Err(reason) => {
                     self.fail([Failure { query: Arc::clone(query), generation, reason }]);
+                    // It is here, and must not run: so it is with the others.
+                    if progress.is_built() {
+                        self.bring_in(query);
+                    }
                     return None;
                 }
             }

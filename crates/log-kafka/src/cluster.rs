@@ -29,6 +29,8 @@ const EVENTS_MAX: usize = 100;
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Nor is it told for so long after nobody has answered.
 const PROGRESS_REST: Duration = Duration::from_secs(60);
+/// Who wants to know how a topic is now asks again.
+const NOW_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is looked whether a topic has come or gone.
 const LOOK: Duration = Duration::from_millis(20);
 /// Entries of topics of columns are records: large ones.
@@ -172,7 +174,7 @@ impl Cluster {
 
     /// `None`: there is no such topic, or one that cannot be used yet.
     fn ask_partitions(&self, name: &str) -> Result<Option<u32>> {
-        let usable = self.look(name)?.filter(|seen| seen.led && seen.partitions > 0);
+        let usable = self.look(name, self.timeout())?.filter(|seen| seen.led && seen.partitions > 0);
         Ok(usable.map(|seen| {
             self.partitions.write().insert(name.into(), seen.partitions);
             seen.partitions
@@ -180,8 +182,8 @@ impl Cluster {
     }
 
     /// `None`: there is no such topic.
-    fn look(&self, name: &str) -> Result<Option<Seen>> {
-        let metadata = self.consumer.client().fetch_metadata(Some(name), self.timeout()).map_err(|error| told(&error, Some(name)))?;
+    fn look(&self, name: &str, timeout: Duration) -> Result<Option<Seen>> {
+        let metadata = self.consumer.client().fetch_metadata(Some(name), timeout).map_err(|error| told(&error, Some(name)))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
         match topic.error().map(Code::from) {
             // The second one: it is being made.
@@ -249,7 +251,7 @@ impl Cluster {
 
     /// Asks the brokers. A topic has its partitions also while one of them has no leader.
     pub fn partitions_now(&self, name: &str) -> Result<u32> {
-        match self.look(name)? {
+        match self.look(name, self.timeout().min(NOW_TIMEOUT))? {
             Some(Seen { partitions: partitions @ 1.., .. }) => {
                 self.partitions.write().insert(name.into(), partitions);
                 Ok(partitions)

@@ -42,6 +42,8 @@ use seat::Seat;
 
 /// What librdkafka does not tell of is looked for so often: that it was thrown out, where it does not lead.
 const LOOK: Duration = Duration::from_millis(50);
+/// When nobody has to be waited for, the group has let a process in by then.
+const LET_IN_WITHIN: Duration = Duration::from_secs(10);
 /// Who asks for the members asks again, and has other things to do.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pass is taken again where the group changed in the same moment.
@@ -86,7 +88,9 @@ impl KafkaGroup {
         let thread = std::thread::Builder::new().name("kafka-group".into()).spawn(move || polled.run());
         let thread = thread.map_err(|error| Error::Storage(format!("no thread for the group: {error}")))?;
         let group = KafkaGroup { cluster: Arc::clone(cluster), member, thread: Some(thread) };
-        group.seat().wait_let_in(Instant::now() + cluster.timeout())?;
+        // The group may have to wait for the session of one that has died.
+        let patience = cluster.timeout().max(cluster.options().session_timeout + LET_IN_WITHIN);
+        group.seat().wait_let_in(Instant::now() + patience)?;
         Ok(group)
     }
 

@@ -51,6 +51,8 @@ const INSTANCE_SIGNS: &str = "._-";
 const INSTANCE_BYTES_MAX: usize = 249;
 /// Members are heard of so many times within a session: two may be missed.
 const HEARTBEATS: u32 = 3;
+/// And so often at least, however long the session is: it is with a heartbeat's answer that they hear of a rebalance.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
 /// The group's thread only polls, so this says no more than how long a rebalance waits for one that is stuck but goes on being heard of.
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(300);
 
@@ -180,7 +182,7 @@ impl Options {
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", ms(self.session_timeout))
-            .set("heartbeat.interval.ms", ms(self.session_timeout / HEARTBEATS))
+            .set("heartbeat.interval.ms", ms((self.session_timeout / HEARTBEATS).min(HEARTBEAT_MAX)))
             .set("max.poll.interval.ms", ms(POLL_INTERVAL_MAX.max(self.session_timeout)))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")

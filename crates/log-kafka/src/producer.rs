@@ -27,6 +27,8 @@ use crate::send::Sender;
 
 /// Librdkafka's own drain waits for whole 100 ms; this goes on as soon as the brokers have answered.
 const DRAIN: Duration = Duration::from_millis(1);
+/// What is waited for a connection, where that only saves time.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(20);
 
 pub(crate) struct Producer {
@@ -69,7 +71,7 @@ impl Producer {
     pub fn new(options: &Options, name: String) -> Result<Producer> {
         let producer = Producer::open(options, &options.transactional_producer(&name), name)?;
         // Where no connection is up yet, librdkafka looks for the coordinator half a second later.
-        producer.producer.client().fetch_cluster_id(options.timeout);
+        producer.producer.client().fetch_cluster_id(options.timeout.min(CONNECTED_WITHIN));
         producer.until_done(|timeout| producer.producer.init_transactions(timeout)).map_err(|error| told(&error, None))?;
         Ok(producer)
     }

@@ -46,7 +46,7 @@ pub struct Hello {
 pub struct Arrival {
     /// On its machine.
     pub pid: u32,
-    /// No other process has it: what one has written may be there twice.
+    /// Nanoseconds since 1970 when it came: what one has written may be there twice, or late. 0: an earlier version did not say.
     #[serde(default)]
     pub number: u64,
 }

@@ -343,7 +343,7 @@ fn sink_source(
         timestamp: properties.timestamp.clone(),
         window: plan.bound.window.map(|_| plan.window_type(first)),
         on_error: Default::default(),
-        on_data_loss: properties.on_data_loss.unwrap_or_default(),
+        on_data_loss: Default::default(),
         retention_ms: properties.retention_ms.or(plan.retention_ms),
         read_only: false,
         wrap_single_value: properties.wrap_single_value,

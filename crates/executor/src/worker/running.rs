@@ -19,9 +19,8 @@ use super::upstream::Upstream;
 use crate::counters;
 use crate::processing_log::{LineKind, LogLine};
 use crate::progress::{InputProgress, TaskProgress};
-use crate::query::{Plan, RunningQuery};
+use crate::query::{Plan, Purpose, RunningQuery};
 use crate::runtime::Runtime;
-use crate::topics;
 
 /// After so many rows it is another task's turn.
 const TURN_ROWS: usize = 65_536;
@@ -53,6 +52,8 @@ pub(crate) struct RunningTask {
     /// Whether the query counts it among those that are behind.
     behind: bool,
 }
+
+type Opened = (Vec<InputProgress>, Option<String>);
 
 /// Where the next entry of an input comes from.
 struct Cursor {
@@ -125,22 +126,27 @@ impl RunningTask {
             dirty_bytes: 0,
             behind: false,
         };
-        match running.open(runtime, plan, sub, slots) {
-            Ok(inputs) => runtime.holdings.change(|_| running.progress.built(inputs, before)),
-            Err(reason) => {
-                running.release(slots);
-                return Err(reason);
+        let opened = running.open(runtime, plan, sub, slots);
+        let refused = match opened {
+            Ok((inputs, refused)) => {
+                runtime.holdings.change(|_| running.progress.built(inputs, before));
+                refused
             }
+            Err(reason) => Some(reason),
+        };
+        match refused {
+            Some(reason) => {
+                running.release(slots);
+                Err(reason)
+            }
+            None => Ok(running),
         }
-        Ok(running)
     }
 
-    fn open(&mut self, runtime: &Runtime, plan: &Plan, sub: &SubTopology, slots: &mut Slots) -> Result<Vec<InputProgress>, String> {
+    /// Its inputs, and why it must not run all the same, if so: what it has committed can be read.
+    fn open(&mut self, runtime: &Runtime, plan: &Plan, sub: &SubTopology, slots: &mut Slots) -> Result<Opened, String> {
         let now_ms = runtime.now_ms();
-        // One of them asks for all.
-        if self.progress.partition == 0 && self.query.push_queue().is_none() {
-            topics::check_sources(&*runtime.storage.log, sub).map_err(|error| error.to_string())?;
-        }
+        let mut refused = self.query.misfit(&*runtime.storage.log, self.generation);
         let mut inputs = Vec::new();
         for (index, input) in self.task.inputs().into_iter().enumerate() {
             let repartition = is_repartition(sub, &input);
@@ -178,7 +184,7 @@ impl RunningTask {
                 trimmed: range.start,
             });
             if next < range.start {
-                self.lose(runtime, index, range, slots)?;
+                refused = refused.or(self.lose(runtime, index, range, slots).err());
             }
             let first = if plan.start_at.contains_key(&partition) { next } else { range.start };
             let log = Arc::clone(log);
@@ -191,7 +197,7 @@ impl RunningTask {
                 committed: self.cursors[index].next,
             });
         }
-        Ok(inputs)
+        Ok((inputs, refused))
     }
 
     pub fn release(&mut self, slots: &mut Slots) {
@@ -326,10 +332,13 @@ impl RunningTask {
             OnDataLoss::Earliest => range.start,
             OnDataLoss::Latest => range.end,
             OnDataLoss::Stop => {
+                let way_out = match &self.query.purpose {
+                    Purpose::Persistent => format!(": ALTER QUERY {} RESET begins anew with what is there", self.query.id),
+                    Purpose::Materialize(table) => format!(": drop table {table} and create it again, to begin anew with what is there"),
+                    Purpose::Push(_) => String::new(),
+                };
                 return Err(format!(
-                    "records {next}..{start} of {partition} were deleted before they were read (on_data_loss = 'stop'): \
-                     ALTER QUERY {} RESET begins anew with what is there",
-                    self.query.id
+                    "records {next}..{start} of {partition} were deleted before they were read (on_data_loss = 'stop'){way_out}"
                 ));
             }
         };
