@@ -117,7 +117,8 @@ fn tls_sasl_and_rights() {
         ("sasl.oauthbearer.token.endpoint.url", &tokens),
     ];
     let log = KafkaLog::connect(secure.options_with(&oidc)).unwrap();
-    assert_eq!(log.fetch(&TopicPartition::new("allowed", 0), 0, FetchLimit::NONE).unwrap().entries.len(), 2);
+    let fetch = log.fetch(&TopicPartition::new("allowed", 0), 0, FetchLimit::NONE).unwrap();
+    assert_eq!(fetch.entries.iter().map(|fetched| fetched.entry.rows()).sum::<usize>(), 2);
     let refused = log.fetch(&TopicPartition::new("forbidden", 0), 0, FetchLimit::NONE).unwrap_err();
     assert!(matches!(&refused, Error::Refused { topic: Some(topic), .. } if topic == "forbidden"), "{refused}");
 }
