@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use serde::de::DeserializeOwned;
+use serde::de::value::StrDeserializer;
+
 use crate::{Error, Format, OnDataLoss, OnError, Result, TimestampColumn, WindowType};
 
 /// Where a WITH clause stands: not every property may stand everywhere.
@@ -77,8 +80,8 @@ impl Properties {
         parsed.wrap_single_value = raw.parse("wrap_single_value", "true or false", boolean)?;
         parsed.emit_every_update = raw.parse("emit_every_update", "true or false", boolean)?;
         parsed.idle_timeout_ms = raw.parse("idle_timeout", "a duration such as '10 seconds', or 'off'", idle_timeout)?;
-        parsed.on_error = raw.parse("on_error", "skip, dead_letter or stop", on_error)?;
-        parsed.on_data_loss = raw.parse("on_data_loss", "earliest, latest or stop", on_data_loss)?;
+        parsed.on_error = raw.parse("on_error", "skip, dead_letter or stop", variant)?;
+        parsed.on_data_loss = raw.parse("on_data_loss", "earliest, latest or stop", variant)?;
         parsed.query_id = raw.get("query_id").map(&fold);
         formats(&raw, &mut parsed)?;
         if let Some(column) = raw.get("timestamp") {
@@ -226,22 +229,9 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-fn on_error(text: &str) -> Option<OnError> {
-    match text.to_ascii_lowercase().as_str() {
-        "skip" => Some(OnError::Skip),
-        "dead_letter" => Some(OnError::DeadLetter),
-        "stop" => Some(OnError::Stop),
-        _ => None,
-    }
-}
-
-fn on_data_loss(text: &str) -> Option<OnDataLoss> {
-    match text.to_ascii_lowercase().as_str() {
-        "earliest" => Some(OnDataLoss::Earliest),
-        "latest" => Some(OnDataLoss::Latest),
-        "stop" => Some(OnDataLoss::Stop),
-        _ => None,
-    }
+/// A variant by the name under which the catalog writes it.
+fn variant<T: DeserializeOwned>(text: &str) -> Option<T> {
+    T::deserialize(StrDeserializer::<serde::de::value::Error>::new(&text.to_ascii_lowercase())).ok()
 }
 
 fn delimiter_of(text: &str) -> Option<char> {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millpond_log::{Log, TopicPartition};
+use millpond_log::TopicPartition;
 
 use crate::query::RunningQuery;
 use crate::runtime::Runtime;
-use crate::{figures, topics};
+use crate::{Error, figures, topics};
 
 /// How often the log is cleaned and sizes are measured.
 const CLEAN_INTERVAL_MS: i64 = 60_000;
@@ -74,41 +74,28 @@ struct Misfits {
 impl Misfits {
     fn look(&mut self, runtime: &Runtime) {
         let before = std::mem::take(&mut self.suspects);
-        let mut known: BTreeMap<String, Result<u32, String>> = BTreeMap::new();
+        let mut known: BTreeMap<String, u32> = BTreeMap::new();
         for query in runtime.all_queries().iter().filter(|query| query.push_queue().is_none()) {
             let generation = query.with_lifecycle(|lifecycle| lifecycle.generation);
             let Some(plan) = query.plan.as_ref().filter(|_| query.is_live(generation)) else { continue };
-            let read = plan.topology.sub_topologies.iter().flat_map(|sub| topics::sources(sub).map(|topic| (topic, sub.partitions)));
-            let mut misfit = None;
-            for (topic, read) in read {
-                if !known.contains_key(topic) {
-                    // Where nobody answers, nobody will for the next topic.
-                    let Some(existing) = ask(&*runtime.storage.log, topic).filter(|_| !runtime.is_stopping()) else { return };
-                    known.insert(topic.to_owned(), existing);
-                }
-                let fits = known[topic]
-                    .clone()
-                    .and_then(|existing| topics::check_partitions(topic, existing, read).map_err(|error| error.to_string()));
-                misfit = misfit.or(fits.err());
+            let checked = topics::check_sources(&plan.topology, |topic| match known.get(topic) {
+                Some(partitions) => Ok(*partitions),
+                None => Ok(*known.entry(topic.to_owned()).or_insert(runtime.storage.log.partitions(topic)?)),
+            });
+            let reason = match checked {
+                Ok(()) => continue,
+                Err(error @ (Error::Partitions { .. } | Error::Log(millpond_log::Error::UnknownTopic(_)))) => error.to_string(),
+                // Where nobody answers, nobody will for the next topic.
+                Err(error) => return tracing::debug!(%error, "whether topics have changed is not known"),
+            };
+            if runtime.is_stopping() {
+                return;
             }
-            let Some(reason) = misfit else { continue };
             if before.get(&query.id) == Some(&reason) {
                 runtime.fail(query, generation, &reason, None);
             } else {
                 self.suspects.insert(query.id.clone(), reason);
             }
-        }
-    }
-}
-
-/// How many partitions the topic has, or that there is none. `None`: nobody knows at the moment.
-fn ask(log: &dyn Log, topic: &str) -> Option<Result<u32, String>> {
-    match log.partitions(topic) {
-        Ok(partitions) => Some(Ok(partitions)),
-        Err(error @ millpond_log::Error::UnknownTopic(_)) => Some(Err(error.to_string())),
-        Err(error) => {
-            tracing::debug!(topic, %error, "whether the topic has changed is not known");
-            None
         }
     }
 }

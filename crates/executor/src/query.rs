@@ -170,7 +170,7 @@ impl RunningQuery {
         let plan = self.plan.as_ref().filter(|_| self.push_queue().is_none())?;
         let mut misfit = self.misfit.lock();
         if misfit.generation != Some(generation) {
-            let checked = plan.topology.sub_topologies.iter().try_for_each(|sub| topics::check_sources(log, sub));
+            let checked = topics::check_sources(&plan.topology, |topic| Ok(log.partitions(topic)?));
             *misfit = Misfit { generation: Some(generation), reason: checked.err().map(|error| error.to_string()) };
         }
         misfit.reason.clone()

@@ -2,8 +2,8 @@
 
 use millpond_catalog::{Format, Source, SourceKind};
 use millpond_log::{Cleanup, Log, TopicConfig};
+use millpond_streams::Topology;
 use millpond_streams::topology::OperatorSpec;
-use millpond_streams::{SubTopology, Topology};
 
 use crate::{Error, Result};
 
@@ -70,25 +70,19 @@ pub(crate) fn create_repartitions(log: &dyn Log, topology: &Topology) -> Result<
     repartitions(topology).iter().try_for_each(|(topic, partitions)| ensure(log, topic, &TopicConfig::keep(*partitions)))
 }
 
-/// The topics of the sources that tasks read.
-pub(crate) fn sources(sub: &SubTopology) -> impl Iterator<Item = &str> {
-    sub.nodes.iter().filter_map(|node| match &node.operator {
-        OperatorSpec::StreamSource(spec) | OperatorSpec::TableSource(spec) => Some(&*spec.topic),
-        _ => None,
-    })
-}
-
-/// Fails where a source's topic is gone, or has other partitions than tasks read.
-pub(crate) fn check_sources(log: &dyn Log, sub: &SubTopology) -> Result<()> {
-    sources(sub).try_for_each(|topic| check_partitions(topic, log.partitions(topic)?, sub.partitions))
-}
-
-/// Of a topic that was expanded nobody reads the new partitions, and what is written by key goes to others than before.
-pub(crate) fn check_partitions(topic: &str, existing: u32, read: u32) -> Result<()> {
-    if existing == read {
-        return Ok(());
+/// Fails where the topic of a source is gone, or has other partitions than tasks read: of a topic that was expanded nobody reads the new ones, and
+/// what is written by key goes to others than before. `partitions` says how many a topic has.
+pub(crate) fn check_sources(topology: &Topology, mut partitions: impl FnMut(&str) -> Result<u32>) -> Result<()> {
+    for sub in &topology.sub_topologies {
+        for node in &sub.nodes {
+            let (OperatorSpec::StreamSource(spec) | OperatorSpec::TableSource(spec)) = &node.operator else { continue };
+            let (existing, read) = (partitions(&spec.topic)?, sub.partitions);
+            if existing != read {
+                return Err(Error::Partitions { topic: spec.topic.to_string(), existing, read });
+            }
+        }
     }
-    Err(Error::Partitions { topic: topic.to_owned(), existing, read })
+    Ok(())
 }
 
 fn ensure(log: &dyn Log, topic: &str, config: &TopicConfig) -> Result<()> {

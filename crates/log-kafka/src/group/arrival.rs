@@ -25,7 +25,8 @@ pub(crate) struct Arrivals {
     cluster: Arc<Cluster>,
     members: TopicPartition,
     key: String,
-    own: Arrival,
+    /// Of its arrival.
+    number: u64,
     seen: Mutex<Seen>,
 }
 
@@ -45,13 +46,12 @@ impl Arrivals {
             Err(error) => return Err(error),
         }
         let key = format!("{ARRIVAL}{}", options.instance);
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let own = Arrival { pid: std::process::id(), number: nanos };
-        let value = serde_json::to_vec(&own).expect("its fields are numbers");
+        let number = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let value = serde_json::to_vec(&Arrival { pid: std::process::id(), number }).expect("its fields are numbers");
         let record = Record { key: Some(key.as_bytes()), value: Some(&value), timestamp_ms: millpond_log::now_ms(), headers: &[] };
         let append = Append { target: members.clone(), entry: Entry::opaque(batch([record])) };
         let next = Producer::write_alone(options, &append)?.last + 1;
-        Ok(Arrivals { cluster: Arc::clone(cluster), members, key, own, seen: Mutex::new(Seen { next, other: None }) })
+        Ok(Arrivals { cluster: Arc::clone(cluster), members, key, number, seen: Mutex::new(Seen { next, other: None }) })
     }
 
     /// Fails with [`Error::Fenced`] where another process has come since.
@@ -99,6 +99,6 @@ impl Arrivals {
         let arrivals = (0..rows.timestamps.len()).filter(|row| rows.key(*row) == Some(self.key.as_bytes()));
         let read = arrivals.filter_map(|row| serde_json::from_slice::<Arrival>(rows.value(row).unwrap_or_default()).ok());
         // An earlier one's may be late: its process died before a broker that stood still had written it.
-        read.filter(|arrival| arrival.number == 0 || arrival.number > self.own.number).last()
+        read.filter(|arrival| arrival.number == 0 || arrival.number > self.number).last()
     }
 }
