@@ -1,10 +1,10 @@
 //! How long it takes from a row's being written to a topic until a reader of committed records has the row of the table that counts it.
 //!
 //! ```text
-//!   writers ──► bids ──► server: count and maximum per auction and 10 s ──► output ──► reader
-//!      └── when each row was handed over, by auction ──────────────────────────────────► ┘ a maximum covers all rows up to it
+//!   writer ──► bids ──► server: count and maximum per auction and 10 s ──► output ──► reader
+//!     └── when each row was handed over, by auction ──────────────────────────────────► ┘ a maximum covers all rows up to it
 //! ```
-//! The price of a row is when it was handed over, in microseconds since the start. Rows are written in transactions, whose end is part of the time.
+//! The price of a row is when it was handed over to an idempotent producer, in microseconds since the start.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -14,18 +14,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use millpond_log::opaque::{Builder, Columns, Record};
-use millpond_log::{Append, Entry, FetchLimit, Log, Payload, TopicConfig, TopicPartition, Transaction};
+use millpond_log::opaque::Columns;
+use millpond_log::{FetchLimit, Log, Payload, TopicConfig, TopicPartition};
 use millpond_log_kafka::KafkaLog;
 use millpond_sqltest::{Server, connect};
 use serde::Deserialize;
 
+use crate::writer::Writer;
+
 const AUCTIONS: usize = 10_000;
 const PARTITIONS: u32 = 4;
-/// Rows of a transaction are those of so long.
-const STEP: Duration = Duration::from_millis(20);
+/// Rows are handed over so often.
+const STEP: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(1);
 const FETCH: FetchLimit = FetchLimit { rows_max: 10_000, bytes_max: 4 << 20 };
+const WARM_UP: Duration = Duration::from_secs(5);
 /// What is still on its way at the end is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -45,8 +48,6 @@ pub struct Options {
     #[arg(long, default_value_t = 2)]
     workers: usize,
 }
-
-const WARM_UP: Duration = Duration::from_secs(5);
 
 /// When the rows of each auction were handed over that no result has covered yet, in microseconds since the start.
 struct OnTheirWay {
@@ -82,14 +83,8 @@ pub fn run(options: &Options) -> Result<()> {
     let way = OnTheirWay { auctions: (0..AUCTIONS).map(|_| Mutex::default()).collect(), written: AtomicU64::new(0) };
     let (started, over) = (Instant::now(), AtomicBool::new(false));
     let mut latencies = std::thread::scope(|scope| {
-        let writing: Vec<_> = (0..PARTITIONS)
-            .map(|partition| {
-                let (way, log, bids) = (&way, &log, &bids);
-                scope.spawn(move || write(log, TopicPartition::new(&**bids, partition), options, way, started))
-            })
-            .collect();
         let reading = scope.spawn(|| read(&log, &output, &way, started, &over));
-        let written: Result<()> = writing.into_iter().try_for_each(|writing| writing.join().expect("a writer does not panic"));
+        let written = write(&bids, options, &way, started);
         over.store(true, Ordering::Release);
         let latencies = reading.join().expect("the reader does not panic");
         written.and(latencies)
@@ -114,28 +109,29 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn write(log: &KafkaLog, target: TopicPartition, options: &Options, way: &OnTheirWay, started: Instant) -> Result<()> {
-    let of_step = (options.rate as f64 * STEP.as_secs_f64() / f64::from(PARTITIONS)).max(1.0) as usize;
-    let mut random = u64::from(target.partition) + 1;
+fn write(topic: &str, options: &Options, way: &OnTheirWay, started: Instant) -> Result<()> {
+    let writer = Writer::connect(&options.bootstrap)?;
+    let mut random = 1_u64;
+    let mut written = 0;
     let mut next = started;
     while started.elapsed() < WARM_UP + Duration::from_secs(options.seconds) {
-        let mut rows = Builder::default();
-        let timestamp_ms = millpond_log::now_ms();
-        for _ in 0..of_step {
+        let due = (started.elapsed().as_secs_f64() * options.rate as f64) as u64;
+        for _ in written..due {
             // Knuth's multiplier: any will do. An auction's rows stay in one partition, in their order.
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let auction = (random >> 33) as usize % (AUCTIONS / PARTITIONS as usize) * PARTITIONS as usize + target.partition as usize;
+            let auction = (random >> 33) as usize % AUCTIONS;
             let now_us = started.elapsed().as_micros() as u64;
             way.auctions[auction].lock().expect("nobody panics").push_back(now_us);
             let value = format!("{{\"auction\":{auction},\"price\":{now_us}}}");
-            rows.push(Record { key: None, value: Some(value.as_bytes()), timestamp_ms, headers: &[] });
+            writer.hand_over(topic, auction as u32 % PARTITIONS, &value)?;
         }
-        way.written.fetch_add(of_step as u64, Ordering::Relaxed);
-        log.append(Transaction { appends: vec![Append { target: target.clone(), entry: Entry::opaque(rows.finish()) }] })?;
+        written = due;
+        way.written.store(written, Ordering::Relaxed);
+        writer.poll();
         next += STEP;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
-    Ok(())
+    writer.flush(PATIENCE)
 }
 
 /// Of each row that was written behind the warm-up, in microseconds.

@@ -8,8 +8,12 @@ mod embedded;
 mod latency;
 mod over_kafka;
 mod process;
+mod queries;
+mod restore;
 mod rows;
+mod service;
 mod windowed_count;
+mod writer;
 
 use clap::{Parser, Subcommand};
 
@@ -28,6 +32,10 @@ enum Benchmark {
     OverKafka(over_kafka::Options),
     /// The server over Kafka: how long from a row to the result that counts it, a line of JSON.
     Latency(latency::Options),
+    /// The server over Kafka: how it comes back after `kill -9`, and over an empty directory, a line of JSON for each.
+    Restore(restore::Options),
+    /// The server over Kafka: what many queries cost against one, idle and busy, lines of JSON.
+    Queries(queries::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -35,5 +43,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::WindowedCount(options) => windowed_count::run(&options),
         Benchmark::OverKafka(options) => over_kafka::run(&options),
         Benchmark::Latency(options) => latency::run(&options),
+        Benchmark::Restore(options) => restore::run(&options),
+        Benchmark::Queries(options) => queries::run(&options),
     }
 }

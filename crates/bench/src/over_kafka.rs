@@ -6,14 +6,14 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-use millpond_log::{Log, TopicPartition};
+use millpond_log::Log;
 use millpond_log_kafka::KafkaLog;
 use millpond_sqltest::{Server, connect};
-use tokio_postgres::Client;
 
 use crate::process::Process;
+use crate::service::{figure, records_in};
 
 /// How often it is looked how far the server is.
 const LOOK: Duration = Duration::from_millis(200);
@@ -100,7 +100,7 @@ struct Point {
 
 pub fn run(options: &Options) -> Result<()> {
     let log = KafkaLog::connect(millpond_log_kafka::Options::new(&options.bootstrap, "bench"))?;
-    let (rows, auctions) = (rows_in(&log, &options.bids)?, rows_in(&log, &options.auctions)?);
+    let (rows, auctions) = (records_in(&log, &options.bids)?, records_in(&log, &options.auctions)?);
     ensure!(rows > 0, "there is nothing in \"{}\"", options.bids);
     let reads = options.workload.reads(rows, auctions);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -139,15 +139,6 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn rows_in(log: &KafkaLog, topic: &str) -> Result<u64> {
-    let mut rows = 0;
-    for partition in 0..log.topic(topic)?.config.partitions {
-        let range = log.offsets(&TopicPartition::new(topic, partition))?;
-        rows += range.end - range.start;
-    }
-    Ok(rows)
-}
-
 fn statements(options: &Options) -> String {
     let (bids, auctions, output) = (&options.bids, &options.auctions, &options.output);
     let (kind, select) = options.workload.query();
@@ -163,12 +154,6 @@ fn statements(options: &Options) -> String {
          {auctions} \
          CREATE {kind} results WITH (kafka_topic = '{output}', key_format = 'kafka') AS {select};"
     )
-}
-
-async fn figure(client: &Client, query: &str) -> Result<u64> {
-    let row = client.query_one(query, &[]).await.with_context(|| query.to_owned())?;
-    let sum: Option<i64> = row.get(0);
-    Ok(sum.map_or(0, i64::cast_unsigned))
 }
 
 fn print(options: &Options, rows: u64, half: &Point, end: &Point, rss_bytes: u64, late: u64) -> Result<()> {

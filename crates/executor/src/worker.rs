@@ -11,6 +11,7 @@
 mod coalesce;
 mod commit;
 mod guarded;
+mod pace;
 mod running;
 mod slots;
 mod upstream;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use millpond_streams::operator::record::Decodings;
 
+use self::pace::Pace;
 use self::running::RunningTask;
 use self::slots::Slots;
 use crate::mailbox::{Mailbox, Request};
@@ -41,6 +43,7 @@ pub(crate) struct Worker {
     tasks: Vec<RunningTask>,
     /// Whose turn it is.
     next_task: usize,
+    pace: Pace,
     /// When the next commit is due.
     commit_at_ms: Option<i64>,
     /// Of the entries that wait for it.
@@ -67,6 +70,7 @@ struct Failure {
 impl Worker {
     pub fn new(index: usize, runtime: Arc<Runtime>) -> Worker {
         let mailbox = Arc::clone(&runtime.mailboxes[index]);
+        let pace = Pace::new(runtime.config.commit_interval);
         Worker {
             index,
             runtime,
@@ -75,6 +79,7 @@ impl Worker {
             decodings: Decodings::default(),
             tasks: Vec::new(),
             next_task: 0,
+            pace,
             commit_at_ms: None,
             dirty_bytes: 0,
             idle_at_ms: None,
@@ -217,7 +222,6 @@ impl Worker {
 
     /// One turn for each task that has something to do; broken off when there is a request, or a commit is due. True: there may be more.
     fn round(&mut self) -> bool {
-        let interval_ms = self.interval_ms();
         let mut progressed = false;
         let mut failures = Vec::new();
         for _ in 0..self.tasks.len() {
@@ -239,7 +243,7 @@ impl Worker {
                 Ok(did) => {
                     progressed |= did;
                     self.dirty_bytes += task.dirty_bytes - dirty_bytes;
-                    let due_ms = task.due_ms(&self.slots, interval_ms, now_ms);
+                    let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
                     self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
                 }
                 Err(reason) => {
@@ -261,12 +265,12 @@ impl Worker {
 
     /// Idle inputs, and when the next commit is due.
     fn survey(&mut self) {
-        let (now_ms, interval_ms) = (self.runtime.now_ms(), self.interval_ms());
+        let now_ms = self.runtime.now_ms();
         (self.idle_at_ms, self.commit_at_ms, self.dirty_bytes) = (None, None, 0);
         for task in &mut self.tasks {
             self.idle_at_ms = earlier(self.idle_at_ms, task.judge_idle(&self.slots, now_ms));
             self.dirty_bytes += task.dirty_bytes;
-            let due_ms = task.due_ms(&self.slots, interval_ms, now_ms);
+            let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
             self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
         }
     }
@@ -282,10 +286,6 @@ impl Worker {
     /// Whether there is so much to commit that it cannot wait.
     fn is_full(&self) -> bool {
         self.dirty_bytes >= DIRTY_BYTES_MAX
-    }
-
-    fn interval_ms(&self) -> i64 {
-        i64::try_from(self.runtime.config.commit_interval.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// How long there is nothing to do, unless it is woken.

@@ -21,6 +21,7 @@ mod columns;
 mod context;
 mod coordinators;
 mod error;
+mod events;
 mod fence;
 mod group;
 mod log;

@@ -88,7 +88,8 @@ impl Log for KafkaLog {
     fn known_end(&self, partition: &TopicPartition) -> Result<u64> {
         match self.readers.known_end(partition) {
             Some(end) => Ok(offset_of(&partition.topic, end)),
-            None => Ok(self.cluster.offsets(partition)?.end),
+            // Beyond the end, so that it is asked for again.
+            None => Ok(self.cluster.offsets(partition)?.end + u64::from(self.readers.is_unheard(partition))),
         }
     }
 

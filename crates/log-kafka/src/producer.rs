@@ -8,10 +8,12 @@
 //! ```
 //! One that goes leaves its transactional id to the next, whose first act is to end what the other had begun.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millpond_log::opaque::Columns;
 use millpond_log::{Append, Entry, Error, Payload, Result};
+use parking_lot::{Condvar, Mutex};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError;
@@ -20,13 +22,15 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use crate::columns::encode;
 use crate::context::{Context, Deliveries};
 use crate::error::{Class, told};
+use crate::events::EventQueue;
 use crate::fence::Fence;
 use crate::group::Standing;
+use crate::notifier::Notifier;
 use crate::options::Options;
 use crate::send::Sender;
 
-/// Librdkafka's own drain waits for whole 100 ms; this goes on as soon as the brokers have answered.
-const DRAIN: Duration = Duration::from_millis(1);
+/// Who waits for delivery reports looks so often whether it has waited long enough.
+const REPORTED_WITHIN: Duration = Duration::from_millis(100);
 /// What is waited for a connection, where that only saves time.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(20);
@@ -34,8 +38,18 @@ const RETRY: Duration = Duration::from_millis(20);
 pub(crate) struct Producer {
     /// Among those of the process: part of its transactional id.
     pub name: String,
+    // Before the producer, whose queue it is.
+    reports: EventQueue,
+    reported: Arc<Bell>,
     producer: BaseProducer<Context>,
     timeout: Duration,
+}
+
+/// Rings when there is a delivery report, or another event of the client.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    heard: Condvar,
 }
 
 /// Where an append's records are: offsets of the first and the last.
@@ -67,6 +81,22 @@ enum Failure {
     Refused(Error),
 }
 
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock() = true;
+        self.heard.notify_one();
+    }
+
+    /// Comes back when it rings, has rung since the last time, or the timeout is over.
+    fn wait(&self, timeout: Duration) {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            self.heard.wait_for(&mut rung, timeout);
+        }
+        *rung = false;
+    }
+}
+
 impl Producer {
     pub fn new(options: &Options, name: String) -> Result<Producer> {
         let producer = Producer::open(options, &options.transactional_producer(&name), name)?;
@@ -78,7 +108,12 @@ impl Producer {
 
     fn open(options: &Options, config: &ClientConfig, name: String) -> Result<Producer> {
         let producer = BaseProducer::from_config_and_context(config, Context::default()).map_err(|error| told(&error, None))?;
-        Ok(Producer { name, producer, timeout: options.timeout })
+        let (reported, notifier) = (Arc::new(Bell::default()), Arc::new(Notifier::default()));
+        let bell = Arc::clone(&reported);
+        notifier.subscribe(Box::new(move || bell.ring()));
+        let reports = EventQueue::of_client(producer.client(), &notifier)
+            .ok_or_else(|| Error::Storage("Kafka: no queue for a producer's reports".to_owned()))?;
+        Ok(Producer { name, reports, reported, producer, timeout: options.timeout })
     }
 
     /// Writes without a transaction, with a producer that is there for this only. It has no id that it would have to ask for, which takes a second,
@@ -180,14 +215,18 @@ impl Producer {
         sender.rows(&rows)
     }
 
-    /// Waits until the brokers have everything.
+    /// Waits until the brokers have everything. Librdkafka's own drain, and rdkafka's `poll`, wait for as long as they were told to, whatever
+    /// happens meanwhile, and `poll` does so in circles when that is less than a millisecond.
     fn drain(&self) -> std::result::Result<(), Failure> {
         let deadline = Instant::now() + self.timeout;
         while self.producer.in_flight_count() > 0 && self.deliveries().failed.is_none() {
             if Instant::now() >= deadline {
                 return Err(Failure::Refused(Error::Storage(format!("Kafka has not taken everything within {:?}", self.timeout))));
             }
-            self.producer.poll(DRAIN);
+            if self.reports.is_empty() {
+                self.reported.wait(REPORTED_WITHIN);
+            }
+            self.producer.poll(Duration::ZERO);
         }
         match self.deliveries().failed.take() {
             Some((topic, error)) => Err(Failure::Kafka(error, Some(topic))),

@@ -1,14 +1,11 @@
 //! A partition's queue of fetched messages, read many at a time.
 //!
 //! rdkafka's safe interface hands out one message per call, at half the speed of librdkafka's own batch call; so this module uses that. What
-//! makes it sound:
-//! - a queue is held by reference count and given back when dropped, before its consumer is: [`super::reader`] declares its fields so;
-//! - a message taken is owned here, read while it lives, and destroyed once, by [`Taken`]'s drop;
-//! - the callback's pointer is to a [`Notifier`] that the queue keeps alive, and the callback is taken off before it goes.
+//! makes it sound: a message taken is owned here, read while it lives, and destroyed once, by [`Taken`]'s drop.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::ptr::{NonNull, null, null_mut};
+use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,23 +15,15 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 
+use crate::events::EventQueue;
 use crate::notifier::Notifier;
 
 /// So many messages are taken in one call.
 pub(crate) const CHUNK: usize = 1_024;
 
+#[derive(Debug)]
 pub(crate) struct PartitionQueue {
-    queue: NonNull<rd::rd_kafka_queue_t>,
-    _notifier: Arc<Notifier>,
-}
-
-// SAFETY: librdkafka's queues may be used from any thread.
-unsafe impl Send for PartitionQueue {}
-
-impl std::fmt::Debug for PartitionQueue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PartitionQueue").finish_non_exhaustive()
-    }
+    events: EventQueue,
 }
 
 /// What a queue holds.
@@ -65,15 +54,14 @@ impl PartitionQueue {
     ) -> Option<PartitionQueue> {
         let topic = CString::new(&*partition.topic).ok()?;
         let number = i32::try_from(partition.partition).ok()?;
-        // SAFETY: the client outlives the call; the name is a C string; a queue that comes back is ours until it is destroyed.
-        let queue = unsafe {
-            let queue = NonNull::new(rd::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), number))?;
-            rd::rd_kafka_queue_forward(queue.as_ptr(), null_mut());
-            let opaque = Arc::as_ptr(notifier).cast::<c_void>().cast_mut();
-            rd::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(not_empty), opaque);
-            queue
+        // SAFETY: the client outlives the call; the name is a C string; a queue that comes back is ours.
+        let events = unsafe {
+            let queue = rd::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), number);
+            EventQueue::adopt(queue, notifier)?
         };
-        Some(PartitionQueue { queue, _notifier: Arc::clone(notifier) })
+        // SAFETY: the queue is ours.
+        unsafe { rd::rd_kafka_queue_forward(events.as_ptr(), null_mut()) };
+        Some(PartitionQueue { events })
     }
 
     /// Where the partition ended at the last answer of its broker, uncommitted records included; `None`: there was none yet.
@@ -91,8 +79,7 @@ impl PartitionQueue {
     }
 
     pub fn is_empty(&self) -> bool {
-        // SAFETY: the queue is ours.
-        unsafe { rd::rd_kafka_queue_length(self.queue.as_ptr()) == 0 }
+        self.events.is_empty()
     }
 
     /// Shows up to `max` (at most [`CHUNK`]) messages to `visit`; waits for the first. How many there were.
@@ -117,7 +104,7 @@ impl PartitionQueue {
         let free = &mut taken.messages[taken.count..max];
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is ours, and `free` is as long as is said.
-        let count = unsafe { rd::rd_kafka_consume_batch_queue(self.queue.as_ptr(), wait_ms, free.as_mut_ptr(), free.len()) };
+        let count = unsafe { rd::rd_kafka_consume_batch_queue(self.events.as_ptr(), wait_ms, free.as_mut_ptr(), free.len()) };
         taken.count += usize::try_from(count).unwrap_or_default();
     }
 
@@ -125,22 +112,6 @@ impl PartitionQueue {
     pub fn clear(&self) {
         while self.take(CHUNK, Duration::ZERO, |_| {}) > 0 {}
     }
-}
-
-impl Drop for PartitionQueue {
-    fn drop(&mut self) {
-        // SAFETY: the queue is ours; no callback comes after it is taken off.
-        unsafe {
-            rd::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, null_mut());
-            rd::rd_kafka_queue_destroy(self.queue.as_ptr());
-        }
-    }
-}
-
-unsafe extern "C" fn not_empty(_client: *mut rd::rd_kafka_t, opaque: *mut c_void) {
-    // SAFETY: the pointer is that of `PartitionQueue::open`, whose notifier is alive as long as the callback is set.
-    let notifier = unsafe { &*opaque.cast::<Notifier>() };
-    notifier.notify();
 }
 
 /// Messages that are ours.

@@ -24,6 +24,7 @@ const LEADERS_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct Reader {
     // Before the consumer, whose queues they are.
     partitions: HashMap<TopicPartition, Assigned>,
+    released: Vec<TopicPartition>,
     consumer: BaseConsumer<Context>,
     cluster: Arc<Cluster>,
 }
@@ -58,7 +59,7 @@ impl std::fmt::Debug for Reader {
 
 impl Reader {
     pub fn new(cluster: &Arc<Cluster>) -> Result<Reader> {
-        Ok(Reader { partitions: HashMap::new(), consumer: cluster.consumer()?, cluster: Arc::clone(cluster) })
+        Ok(Reader { partitions: HashMap::new(), released: Vec::new(), consumer: cluster.consumer()?, cluster: Arc::clone(cluster) })
     }
 
     /// Where it stands in the partition, and since when; `None`: it does not read it.
@@ -69,8 +70,8 @@ impl Reader {
     pub fn known_end(&self, partition: &TopicPartition) -> Option<u64> {
         let assigned = self.partitions.get(partition)?;
         // As long as something is in the queue, the end of what was read for one, librdkafka does not tell of more: it has to be taken out.
-        let waiting = u64::from(!assigned.queue.is_empty());
-        Some(assigned.queue.known_end(&self.consumer, partition)?.max(assigned.next + waiting))
+        let taken_out = (!assigned.queue.is_empty()).then_some(assigned.next + 1);
+        assigned.queue.known_end(&self.consumer, partition).map(|end| end.max(assigned.next)).max(taken_out)
     }
 
     pub fn poll(&self) {
@@ -142,11 +143,21 @@ impl Reader {
         }
     }
 
-    /// Stops reading what was not asked for since `moment`, or belongs to `topic`.
-    pub fn release(&mut self, unused_since: Option<Instant>, topic: Option<&str>) {
-        let goes = |partition: &TopicPartition, assigned: &Assigned| {
-            unused_since.is_some_and(|moment| assigned.used < moment) || topic.is_some_and(|topic| *partition.topic == *topic)
-        };
+    /// Stops reading what nobody has asked for since `moment`.
+    pub fn release_unused(&mut self, moment: Instant) {
+        self.release(|_, assigned| assigned.used < moment);
+    }
+
+    pub fn release_topic(&mut self, topic: &str) {
+        self.release(|partition, _| *partition.topic == *topic);
+    }
+
+    /// What it has stopped reading since it was last asked.
+    pub fn take_released(&mut self) -> Vec<TopicPartition> {
+        std::mem::take(&mut self.released)
+    }
+
+    fn release(&mut self, goes: impl Fn(&TopicPartition, &Assigned) -> bool) {
         let gone: Vec<_> =
             self.partitions.iter().filter(|(partition, assigned)| goes(partition, assigned)).map(|(p, _)| p.clone()).collect();
         gone.iter().for_each(|partition| self.forget(partition));
@@ -176,6 +187,7 @@ impl Reader {
                 tracing::warn!(target: "kafka", %partition, %error, "a partition could not be given back");
             }
             assigned.queue.clear();
+            self.released.push(partition.clone());
         }
     }
 }

@@ -7,10 +7,14 @@
 //!                            └─► else the one that stood elsewhere the longest is moved
 //! ```
 //! So each worker finds the consumer with its partitions again, and a reader that is behind does not drag along those that are not.
+//!
+//! A reader hears of what comes to its partitions. Where it stopped reading one, for an error or because nobody asked for so long, somebody may
+//! sleep who believes to be told: it is woken, and [`Readers::is_unheard`] has it ask again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashSet;
 use millpond_log::{Error, Fetch, FetchLimit, Result, TopicPartition};
 use parking_lot::{Condvar, Mutex};
 
@@ -35,6 +39,8 @@ pub(crate) struct Readers {
 struct State {
     free: Vec<Reader>,
     made: usize,
+    /// What no reader hears of any more, and nobody has asked for since.
+    unheard: HashSet<TopicPartition>,
     /// Topics that were deleted while readers were out.
     deleted: Vec<Arc<str>>,
 }
@@ -73,13 +79,21 @@ impl Readers {
     pub fn fetch(&self, partition: &TopicPartition, from: u64, limit: FetchLimit, wait: Duration) -> Result<Fetch> {
         let mut reader = self.take(partition, record_at(&partition.topic, from))?;
         let fetched = reader.fetch(partition, from, limit, wait);
-        self.give_back(reader);
+        self.give_back(reader, partition);
+        if fetched.is_err() {
+            self.cluster.notifier().notify();
+        }
         fetched
     }
 
     /// Where the partition ended when a reader last heard of it; `None`: no free reader reads it.
     pub fn known_end(&self, partition: &TopicPartition) -> Option<u64> {
         self.state.lock().free.iter().filter_map(|reader| reader.known_end(partition)).max()
+    }
+
+    /// Whether nobody will tell of what comes to the partition until it is fetched from again.
+    pub fn is_unheard(&self, partition: &TopicPartition) -> bool {
+        self.state.lock().unheard.contains(partition)
     }
 
     fn take(&self, partition: &TopicPartition, start: u64) -> Result<Reader> {
@@ -107,11 +121,17 @@ impl Readers {
         }
     }
 
-    fn give_back(&self, mut reader: Reader) {
+    /// After a fetch from `partition`.
+    fn give_back(&self, mut reader: Reader, partition: &TopicPartition) {
         let mut state = self.state.lock();
-        for topic in &state.deleted {
-            reader.release(None, Some(topic));
+        if reader.place(partition).is_some() {
+            state.unheard.remove(partition);
         }
+        state.unheard.extend(reader.take_released());
+        for topic in &state.deleted {
+            reader.release_topic(topic);
+        }
+        reader.take_released();
         state.free.push(reader);
         if state.free.len() == state.made {
             state.deleted.clear();
@@ -121,7 +141,11 @@ impl Readers {
 
     pub fn forget_topic(&self, topic: &str) {
         let mut state = self.state.lock();
-        state.free.iter_mut().for_each(|reader| reader.release(None, Some(topic)));
+        for reader in &mut state.free {
+            reader.release_topic(topic);
+            reader.take_released();
+        }
+        state.unheard.retain(|partition| *partition.topic != *topic);
         if state.free.len() < state.made {
             state.deleted.push(topic.into());
         }
@@ -131,9 +155,17 @@ impl Readers {
     pub fn tidy(&self) {
         let Some(moment) = Instant::now().checked_sub(UNUSED) else { return };
         let mut state = self.state.lock();
+        let mut released = Vec::new();
         for reader in &mut state.free {
-            reader.release(Some(moment), None);
+            reader.release_unused(moment);
+            released.append(&mut reader.take_released());
             reader.poll();
+        }
+        state.unheard.extend(released);
+        let unheard = !state.unheard.is_empty();
+        drop(state);
+        if unheard {
+            self.cluster.notifier().notify();
         }
     }
 }

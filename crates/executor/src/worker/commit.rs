@@ -40,6 +40,7 @@ struct Part {
 impl Worker {
     /// Commits what is dirty.
     pub(super) fn commit(&mut self, which: Which) {
+        let began_ms = self.runtime.now_ms();
         let which = if self.is_full() { Which::All } else { which };
         let parts = self.gather(which);
         (self.commit_at_ms, self.dirty_bytes) = (None, 0);
@@ -60,20 +61,21 @@ impl Worker {
         }
         // Comes last, since after a failure tasks are not where the parts say.
         void.extend(self.commit_shared(shared));
+        self.pace.committed(began_ms, self.runtime.now_ms());
         self.fail(void);
         self.runtime.changed.raise();
     }
 
     /// What the dirty tasks hand over. Queries whose task fails at that take no part.
     fn gather(&mut self, which: Which) -> Vec<Part> {
-        let (now_ms, interval_ms) = (self.runtime.now_ms(), self.interval_ms());
+        let now_ms = self.runtime.now_ms();
         let mut parts: Vec<Part> = Vec::new();
         let mut failures: Vec<Failure> = Vec::new();
         for (index, running) in self.tasks.iter_mut().enumerate() {
             if !running.is_dirty() || failures.iter().any(|failure| Arc::ptr_eq(&failure.query, &running.query)) {
                 continue;
             }
-            if which == Which::Due && running.is_to_wait(&self.slots, interval_ms, now_ms) {
+            if which == Which::Due && running.is_to_wait(&self.slots, self.pace, now_ms) {
                 continue;
             }
             running.set_clean();

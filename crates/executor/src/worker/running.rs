@@ -14,8 +14,9 @@ use millpond_streams::{SubTopology, Task};
 
 use super::earlier;
 use super::guarded::guarded;
+use super::pace::Pace;
 use super::slots::{SlotId, Slots};
-use super::upstream::Upstream;
+use super::upstream::{Upstream, stages};
 use crate::counters;
 use crate::processing_log::{LineKind, LogLine};
 use crate::progress::{InputProgress, TaskProgress};
@@ -26,10 +27,6 @@ use crate::runtime::Runtime;
 const TURN_ROWS: usize = 65_536;
 /// A task with more rows than this before it is behind: what its query gives is old, however often it commits.
 const BEHIND_ROWS: u64 = TURN_ROWS as u64;
-/// Queries that are behind commit in every so manieth interval, so that a group that is met again and again is written once.
-const BEHIND_INTERVALS: i64 = 30;
-/// After so long they commit all the same, unless the interval is longer.
-const BEHIND_MS_MAX: i64 = 10_000;
 /// When records that are there do not come, it is asked after so long whether they are.
 const DOUBT_MS: i64 = 100;
 /// And after so long the query fails over it.
@@ -43,6 +40,8 @@ pub(crate) struct RunningTask {
     pub progress: Arc<TaskProgress>,
     pub task: Task,
     cursors: Vec<Cursor>,
+    /// How many commits a row of its query passes at most.
+    stages: i64,
     /// Where it begins must be committed even when nothing comes.
     pub moved: bool,
     /// Since when there is something to commit.
@@ -53,6 +52,7 @@ pub(crate) struct RunningTask {
     behind: bool,
 }
 
+/// A task's inputs, and why it must not run all the same, if so.
 type Opened = (Vec<InputProgress>, Option<String>);
 
 /// Where the next entry of an input comes from.
@@ -62,6 +62,8 @@ struct Cursor {
     on_data_loss: OnDataLoss,
     /// Behind what is buffered.
     next: u64,
+    /// Whether the log was asked for what is there from `next` on: from then on it tells of what comes.
+    listens: bool,
     buffered: VecDeque<Fetched>,
     /// Rows of a record, by the last fetch: of a repartition topic over Kafka there are many.
     rows_per_record: f64,
@@ -121,29 +123,27 @@ impl RunningTask {
             progress,
             task,
             cursors: Vec::new(),
+            stages: i64::try_from(stages(&plan.topology)).unwrap_or(1),
             moved: false,
             dirty_since_ms: None,
             dirty_bytes: 0,
             behind: false,
         };
-        let opened = running.open(runtime, plan, sub, slots);
-        let refused = match opened {
+        let refused = match running.open(runtime, plan, sub, slots) {
             Ok((inputs, refused)) => {
                 runtime.holdings.change(|_| running.progress.built(inputs, before));
                 refused
             }
             Err(reason) => Some(reason),
         };
-        match refused {
-            Some(reason) => {
-                running.release(slots);
-                Err(reason)
-            }
-            None => Ok(running),
+        if let Some(reason) = refused {
+            running.release(slots);
+            return Err(reason);
         }
+        Ok(running)
     }
 
-    /// Its inputs, and why it must not run all the same, if so: what it has committed can be read.
+    /// What it has committed can be read also where it must not run.
     fn open(&mut self, runtime: &Runtime, plan: &Plan, sub: &SubTopology, slots: &mut Slots) -> Result<Opened, String> {
         let now_ms = runtime.now_ms();
         let mut refused = self.query.misfit(&*runtime.storage.log, self.generation);
@@ -172,6 +172,7 @@ impl RunningTask {
                 repartition,
                 on_data_loss: input.on_data_loss,
                 next,
+                listens: false,
                 buffered: VecDeque::new(),
                 rows_per_record: 1.0,
                 idle_timeout_ms: input.idle_timeout_ms.filter(|_| !repartition),
@@ -209,9 +210,7 @@ impl RunningTask {
 
     /// Whether there may be something to do. A push query whose reader is slow has to wait for it.
     pub fn is_runnable(&self, slots: &Slots) -> bool {
-        let more = |(input, cursor): (usize, &Cursor)| {
-            self.task.wants(input) && (!cursor.buffered.is_empty() || cursor.next < slots.end(cursor.slot))
-        };
+        let more = |(input, cursor): (usize, &Cursor)| self.task.wants(input) && (!cursor.buffered.is_empty() || cursor.may_fetch(slots));
         (self.task.waiting() || self.cursors.iter().enumerate().any(more)) && !self.query.push_queue().is_some_and(|queue| queue.is_full())
     }
 
@@ -259,6 +258,7 @@ impl RunningTask {
     }
 
     fn next(&mut self, runtime: &Runtime, input: usize, slots: &mut Slots, now_ms: i64) -> Result<Next, String> {
+        let mut seen = 0;
         loop {
             let waiting = self.task.waiting();
             let cursor = &mut self.cursors[input];
@@ -267,21 +267,22 @@ impl RunningTask {
             }
             // Rows of another input wait to hear that there is nothing earlier here: what was seen of the end may be older than they are, and
             // what is earlier may be on its way.
-            if waiting && cursor.next >= slots.end(cursor.slot) {
+            if waiting && !cursor.may_fetch(slots) {
                 cursor.asked.get_or_insert(cursor.next);
                 cursor.waits = !cursor.upstream.is_through(runtime, &self.query).map_err(|error| error.to_string())?;
                 if cursor.waits {
                     return Ok(Next::Later);
                 }
                 slots.refresh(cursor.slot).map_err(|error| error.to_string())?;
+                seen = slots.end(cursor.slot);
             }
-            if cursor.next >= slots.end(cursor.slot) {
+            if !cursor.may_fetch(slots) {
                 let asked = cursor.asked;
                 cursor.begin_again();
                 cursor.stalled_since_ms = None;
                 return Ok(Next::End { asked });
             }
-            cursor.waits = false;
+            (cursor.waits, cursor.listens) = (false, true);
             match slots.fetch(cursor.slot, cursor.next) {
                 Ok(Some(fetch)) => {
                     let passed = fetch.entries.is_empty() && fetch.next_offset > cursor.next;
@@ -300,7 +301,8 @@ impl RunningTask {
                 }
                 Ok(None) => {
                     slots.reconsider(cursor.slot);
-                    if cursor.next < slots.end(cursor.slot) {
+                    // Whoever fetches may not have heard yet of the end that was asked for.
+                    if cursor.next < slots.end(cursor.slot).max(seen) {
                         return cursor.stalled(slots, waiting, now_ms);
                     }
                     // It was beyond what there is.
@@ -391,19 +393,17 @@ impl RunningTask {
     }
 
     /// When what it has done is to be committed; `None`: there is nothing.
-    pub fn due_ms(&mut self, slots: &Slots, interval_ms: i64, now_ms: i64) -> Option<i64> {
+    pub fn due_ms(&mut self, slots: &Slots, pace: Pace, now_ms: i64) -> Option<i64> {
         if !self.is_dirty() {
             return None;
         }
         let since_ms = *self.dirty_since_ms.get_or_insert(now_ms);
-        let behind_ms = interval_ms.saturating_mul(BEHIND_INTERVALS).min(BEHIND_MS_MAX);
-        let after_ms = if self.is_behind(slots) { interval_ms.max(behind_ms) } else { interval_ms };
-        Some(since_ms.saturating_add(after_ms))
+        Some(if self.is_behind(slots) { pace.due_behind_ms(since_ms) } else { pace.due_ms(since_ms, self.stages) })
     }
 
     /// Whether its commit would come too early. Otherwise it may as well take part in one of others.
-    pub fn is_to_wait(&mut self, slots: &Slots, interval_ms: i64, now_ms: i64) -> bool {
-        self.is_behind(slots) && self.due_ms(slots, interval_ms, now_ms).is_some_and(|due_ms| due_ms > now_ms)
+    pub fn is_to_wait(&mut self, slots: &Slots, pace: Pace, now_ms: i64) -> bool {
+        self.is_behind(slots) && self.due_ms(slots, pace, now_ms).is_some_and(|due_ms| due_ms > now_ms)
     }
 
     /// Whether some task of its query has much before it. A push query never is behind: somebody waits for its first rows.
@@ -452,6 +452,11 @@ impl RunningTask {
 }
 
 impl Cursor {
+    /// Whether something may come of a fetch.
+    fn may_fetch(&self, slots: &Slots) -> bool {
+        !self.listens || self.next < slots.end(self.slot)
+    }
+
     /// The next question is about what is on its way by then.
     fn begin_again(&mut self) {
         self.upstream.begin_again();

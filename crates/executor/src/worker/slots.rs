@@ -126,7 +126,9 @@ impl Slots {
         if let Some((_, fetch)) = slot.fetches.iter().find(|(begin, _)| *begin == from) {
             return Ok(Some(fetch.clone()));
         }
-        let Some(fetch) = slot.log.fetch_ready(&slot.partition, from, FETCH)? else { return Ok(None) };
+        let fetch = slot.log.fetch_ready(&slot.partition, from, FETCH)?;
+        // Nothing is not shared: more may come before the others look.
+        let Some(fetch) = fetch.filter(|fetch| fetch.next_offset > from) else { return Ok(None) };
         let (mut entries, next_offset) = (coalesce(fetch.entries), fetch.next_offset);
         // What no reader sees goes with the entry before it.
         if let Some(last) = entries.last_mut() {
@@ -168,6 +170,7 @@ mod tests {
         let mut slots = Slots::default();
         let (a, b) = (slots.acquire(&log, &target).unwrap(), slots.acquire(&log, &target).unwrap());
         assert_eq!((a, slots.end(a)), (b, 0));
+        assert!(slots.fetch(a, 0).unwrap().is_none(), "there is nothing, and that is not kept for the other");
         let record = opaque::Record { key: None, value: None, timestamp_ms: 0, headers: &[] };
         let entry = Entry::opaque(opaque::batch([record]));
         log.append(Transaction { appends: vec![Append { target: target.clone(), entry }] }).unwrap();

@@ -13,7 +13,7 @@ use millpond_streams::topology::OperatorSpec;
 use millpond_streams::{SubTopology, Topology};
 
 use crate::progress::{InputProgress, TaskProgress};
-use crate::query::{RunningQuery, input_topic, output_topic};
+use crate::query::RunningQuery;
 use crate::runtime::Runtime;
 
 #[derive(Debug, Default)]
@@ -61,18 +61,35 @@ fn end(input: &InputProgress) -> u64 {
     input.log.offsets(&input.partition).map_or(input.committed, |range| range.end)
 }
 
-/// The sub-topologies that write to `topic`, behind those that write to what they read.
+/// How many commits a row passes on the longest way through the topology: one, and one more for each repartition.
+pub(crate) fn stages(topology: &Topology) -> usize {
+    fn of(sub: &SubTopology, topology: &Topology) -> usize {
+        let before = repartitions_of(sub).flat_map(|topic| writers_of(topic, topology)).map(|writer| of(writer, topology));
+        1 + before.max().unwrap_or(0)
+    }
+    topology.sub_topologies.iter().map(|sub| of(sub, topology)).max().unwrap_or(1)
+}
+
+/// The sub-topologies by way of which `topic` is written, those before the ones that read what they write.
 fn writers(topic: &str, topology: &Topology, found: &mut Vec<u32>) {
-    let writes = |sub: &&SubTopology| {
-        let sinks = sub.nodes.iter().filter(|node| matches!(node.operator, OperatorSpec::RepartitionSink(_)));
-        sinks.into_iter().any(|node| output_topic(&node.operator) == Some(topic))
-    };
-    for sub in topology.sub_topologies.iter().filter(writes) {
+    for sub in writers_of(topic, topology) {
         if found.contains(&sub.id) {
             continue;
         }
-        let inputs = sub.nodes.iter().filter(|node| matches!(node.operator, OperatorSpec::RepartitionSource { .. }));
-        inputs.filter_map(|node| input_topic(&node.operator)).for_each(|topic| writers(topic, topology, found));
+        repartitions_of(sub).for_each(|topic| writers(topic, topology, found));
         found.push(sub.id);
     }
+}
+
+fn writers_of<'a>(topic: &'a str, topology: &'a Topology) -> impl Iterator<Item = &'a SubTopology> {
+    let writes = move |operator: &OperatorSpec| matches!(operator, OperatorSpec::RepartitionSink(spec) if *spec.topic == *topic);
+    topology.sub_topologies.iter().filter(move |sub| sub.nodes.iter().any(|node| writes(&node.operator)))
+}
+
+/// The repartition topics that it reads.
+fn repartitions_of(sub: &SubTopology) -> impl Iterator<Item = &str> {
+    sub.nodes.iter().filter_map(|node| match &node.operator {
+        OperatorSpec::RepartitionSource { topic, .. } => Some(&**topic),
+        _ => None,
+    })
 }

@@ -14,6 +14,7 @@ pub struct Faults {
     refuse_catch_up: AtomicBool,
     refuse_drops: AtomicBool,
     held_back: Mutex<BTreeSet<TopicPartition>>,
+    fetched: Mutex<BTreeSet<TopicPartition>>,
     expanded: Mutex<BTreeSet<String>>,
 }
 
@@ -36,6 +37,15 @@ impl Faults {
     /// The partition looks empty until it is released.
     pub fn hold_back(&self, partition: TopicPartition) {
         self.held_back.lock().unwrap().insert(partition);
+    }
+
+    /// Whether something was fetched from the partition, or it was tried.
+    pub fn was_fetched_from(&self, partition: &TopicPartition) -> bool {
+        self.fetched.lock().unwrap().contains(partition)
+    }
+
+    fn holds_back(&self, partition: &TopicPartition) -> bool {
+        self.held_back.lock().unwrap().contains(partition)
     }
 
     /// Topics that have a partition more from now on.
@@ -81,8 +91,7 @@ impl Log for FaultyLog {
 
     fn offsets(&self, partition: &TopicPartition) -> millpond_log::Result<OffsetRange> {
         let range = self.inner.offsets(partition)?;
-        let held_back = self.faults.held_back.lock().unwrap().contains(partition);
-        Ok(if held_back { OffsetRange { end: range.start, ..range } } else { range })
+        Ok(if self.faults.holds_back(partition) { OffsetRange { end: range.start, ..range } } else { range })
     }
 
     fn append(&self, transaction: Transaction) -> millpond_log::Result<Vec<Appended>> {
@@ -94,7 +103,8 @@ impl Log for FaultyLog {
     }
 
     fn fetch_ready(&self, partition: &TopicPartition, from: u64, limit: FetchLimit) -> millpond_log::Result<Option<Fetch>> {
-        self.inner.fetch_ready(partition, from, limit)
+        self.faults.fetched.lock().unwrap().insert(partition.clone());
+        if self.faults.holds_back(partition) { Ok(None) } else { self.inner.fetch_ready(partition, from, limit) }
     }
 
     fn settle(&self, partition: &TopicPartition) -> millpond_log::Result<()> {

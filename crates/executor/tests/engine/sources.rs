@@ -5,11 +5,18 @@ use millpond_log::TopicPartition;
 
 use crate::rig::Rig;
 
+/// A query over a source of so many partitions, with `properties` behind its others.
+fn copying(partitions: u32, properties: &str) -> Rig {
+    let rig = Rig::new(partitions.min(2) as usize);
+    let with = format!("kafka_topic = 'events', partitions = {partitions}{properties}");
+    rig.sql(&format!("CREATE STREAM events (k BIGINT, v BIGINT) WITH ({with})")).unwrap();
+    rig.sql("CREATE STREAM copy AS SELECT k, v FROM events").unwrap();
+    rig
+}
+
 /// A query that has read ten rows and is paused, while five are deleted before it reads them and three stay.
 fn behind_a_gap(on_data_loss: &str) -> Rig {
-    let rig = Rig::new(1);
-    rig.sql(&format!("CREATE STREAM events (k BIGINT, v BIGINT) WITH (kafka_topic = 'events', partitions = 1{on_data_loss})")).unwrap();
-    rig.sql("CREATE STREAM copy AS SELECT k, v FROM events").unwrap();
+    let rig = copying(1, on_data_loss);
     let write = |rows: usize| rig.write("events", &vec![(&[1, 1][..], 1_000); rows]);
     write(10);
     rig.flush();
@@ -61,11 +68,16 @@ fn until_after_a_while(rig: &Rig, state: QueryState) {
     });
 }
 
+/// Over Kafka nobody is told of what others write to a partition that nobody has asked for.
+#[test]
+fn a_query_asks_for_what_comes_where_there_is_nothing_yet() {
+    let rig = copying(4, "");
+    rig.eventually(|| (0..4).all(|partition| rig.faults.was_fetched_from(&TopicPartition::new("events", partition))));
+}
+
 #[test]
 fn a_query_whose_topic_was_expanded_stops_and_says_what_to_do() {
-    let rig = Rig::new(2);
-    rig.sql("CREATE STREAM events (k BIGINT, v BIGINT) WITH (kafka_topic = 'events', partitions = 4)").unwrap();
-    rig.sql("CREATE STREAM copy AS SELECT k, v FROM events").unwrap();
+    let rig = copying(4, "");
     rig.flush();
     rig.faults.expand(&["events"]);
     until_after_a_while(&rig, QueryState::Failed);
@@ -81,9 +93,7 @@ fn a_query_whose_topic_was_expanded_stops_and_says_what_to_do() {
 
 #[test]
 fn a_query_whose_topic_was_deleted_stops() {
-    let rig = Rig::new(2);
-    rig.sql("CREATE STREAM events (k BIGINT, v BIGINT) WITH (kafka_topic = 'events', partitions = 4)").unwrap();
-    rig.sql("CREATE STREAM copy AS SELECT k, v FROM events").unwrap();
+    let rig = copying(4, "");
     rig.flush();
     rig.storage().log.delete_topic("events").unwrap();
     until_after_a_while(&rig, QueryState::Failed);
