@@ -338,26 +338,29 @@ impl Inner {
         Ok((before, after))
     }
 
-    /// Obeys what other processes have appended, and then has that run which was given to this one. False: that is to be tried again.
+    /// Obeys what other processes have appended, and then has that run which was given to this one before. False: that is to be tried again.
     fn follow(&self) -> bool {
-        if let Err(error) = self.obey_new() {
-            tracing::warn!(%error, "the commands of other processes cannot be obeyed yet");
-            return false;
+        let given = self.runtime.begin_adoption();
+        let followed = match self.obey_new(given.is_some()) {
+            Ok(()) => given.map_or(Ok(()), |given| self.runtime.adopt(given)),
+            failed => failed,
+        };
+        if let Err(error) = &followed {
+            tracing::warn!(%error, "what other processes have done cannot be followed yet");
+            if given.is_some() {
+                self.runtime.put_off_adoption();
+            }
         }
-        if let Err(error) = self.runtime.adopt() {
-            tracing::warn!(%error, "the state of what was assigned cannot be brought in yet");
-            return false;
-        }
-        true
+        followed.is_ok()
     }
 
-    fn obey_new(&self) -> Result<()> {
+    /// `all`: who goes on with what another process has run goes by every command that one may have gone by.
+    fn obey_new(&self, all: bool) -> Result<()> {
         let mut commands = self.commands.lock();
         if self.runtime.is_stopping() {
             return Ok(());
         }
-        // Who goes on with what another process has run goes by every command that one may have gone by.
-        let read = if self.runtime.has_to_adopt() { commands.log.read()? } else { commands.log.read_ready()? };
+        let read = if all { commands.log.read()? } else { commands.log.read_ready()? };
         commands.take_up(read);
         self.obey_pending(&mut commands)
     }

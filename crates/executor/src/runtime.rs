@@ -137,20 +137,23 @@ impl Runtime {
         self.changed.raise();
     }
 
-    /// Whether the holdings have got something.
-    pub fn has_to_adopt(&self) -> bool {
-        self.adoption.load(Ordering::Acquire)
+    /// Up to which version of the holdings there is something to adopt, if there is. To be asked before the commands are read that others may have
+    /// gone by: what is given later is for the next time.
+    pub fn begin_adoption(&self) -> Option<u64> {
+        self.adoption.swap(false, Ordering::AcqRel).then(|| self.holdings.version())
     }
 
-    /// Has the tasks built that the holdings have got, if any. Their state may have changed elsewhere.
-    pub fn adopt(&self) -> Result<()> {
-        if self.adoption.swap(false, Ordering::AcqRel) {
-            let given = self.holdings.version();
-            self.storage.state.catch_up().inspect_err(|_| self.adoption.store(true, Ordering::Release))?;
-            self.holdings.brought_in(given);
-            self.mailboxes.iter().for_each(|mailbox| mailbox.send(Request::Adopt));
-        }
+    /// Has the tasks built that the holdings had got by `given`. Their state may have changed elsewhere.
+    pub fn adopt(&self, given: u64) -> Result<()> {
+        self.storage.state.catch_up()?;
+        self.holdings.brought_in(given);
+        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Request::Adopt));
         Ok(())
+    }
+
+    /// What was begun is to be begun again.
+    pub fn put_off_adoption(&self) {
+        self.adoption.store(true, Ordering::Release);
     }
 
     pub fn query(&self, id: &str) -> Option<Arc<RunningQuery>> {
