@@ -55,8 +55,8 @@ impl Service {
     pub fn remove_topics(&self) -> Result<()> {
         let prefixes = [self.internal(), self.topic("")];
         let topics = self.log.topics()?;
-        let own = topics.iter().filter(|topic| prefixes.iter().any(|prefix| topic.name.starts_with(prefix)));
-        own.map(|topic| Ok(self.log.remove_topic(&topic.name)?)).collect()
+        let mut own = topics.iter().filter(|topic| prefixes.iter().any(|prefix| topic.name.starts_with(prefix)));
+        own.try_for_each(|topic| Ok(self.log.remove_topic(&topic.name)?))
     }
 }
 
