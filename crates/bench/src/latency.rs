@@ -17,9 +17,10 @@ use clap::Args;
 use millpond_log::opaque::Columns;
 use millpond_log::{FetchLimit, Log, Payload, TopicConfig, TopicPartition};
 use millpond_log_kafka::KafkaLog;
-use millpond_sqltest::{Server, connect};
+use millpond_sqltest::connect;
 use serde::Deserialize;
 
+use crate::service::Service;
 use crate::writer::Writer;
 
 const AUCTIONS: usize = 10_000;
@@ -62,13 +63,10 @@ struct Counted {
 
 pub fn run(options: &Options) -> Result<()> {
     ensure!(options.rate > 0 && options.seconds > 0 && options.workers > 0, "every number must be positive");
-    let service = format!("bench-latency-{}", std::process::id());
-    let log = KafkaLog::connect(millpond_log_kafka::Options::new(&options.bootstrap, format!("{service}-writer")))?;
-    let (bids, output) = (format!("{service}-bids"), format!("{service}-output"));
-    log.create_topic(&bids, &TopicConfig::keep(PARTITIONS))?;
-    let (workers, interval) = (options.workers.to_string(), format!("{}ms", options.commit_interval_ms));
-    let arguments = ["--kafka", &options.bootstrap, "--service-id", &service, "--workers", &workers, "--commit-interval", &interval];
-    let server = Server::start(&arguments.map(str::to_owned))?;
+    let service = Service::connect(&options.bootstrap, "latency")?;
+    let (bids, output) = (service.topic("bids"), service.topic("output"));
+    service.log.create_topic(&bids, &TopicConfig::keep(PARTITIONS))?;
+    let server = service.start(options.workers, &["--commit-interval", &format!("{}ms", options.commit_interval_ms)])?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let client = connect(&server.addresses().pg).await?;
@@ -83,7 +81,7 @@ pub fn run(options: &Options) -> Result<()> {
     let way = OnTheirWay { auctions: (0..AUCTIONS).map(|_| Mutex::default()).collect(), written: AtomicU64::new(0) };
     let (started, over) = (Instant::now(), AtomicBool::new(false));
     let mut latencies = std::thread::scope(|scope| {
-        let reading = scope.spawn(|| read(&log, &output, &way, started, &over));
+        let reading = scope.spawn(|| read(&service.log, &output, &way, started, &over));
         let written = write(&bids, options, &way, started);
         over.store(true, Ordering::Release);
         let latencies = reading.join().expect("the reader does not panic");
@@ -103,10 +101,7 @@ pub fn run(options: &Options) -> Result<()> {
     });
     writeln!(std::io::stdout(), "{line}")?;
     server.stop()?;
-    for topic in log.topics()?.iter().filter(|topic| topic.name.contains(&*service)) {
-        log.remove_topic(&topic.name)?;
-    }
-    Ok(())
+    service.remove_topics()
 }
 
 fn write(topic: &str, options: &Options, way: &OnTheirWay, started: Instant) -> Result<()> {

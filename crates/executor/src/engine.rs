@@ -341,10 +341,7 @@ impl Inner {
     /// Obeys what other processes have appended, and then has that run which was given to this one before. False: that is to be tried again.
     fn follow(&self) -> bool {
         let given = self.runtime.begin_adoption();
-        let followed = match self.obey_new(given.is_some()) {
-            Ok(()) => given.map_or(Ok(()), |given| self.runtime.adopt(given)),
-            failed => failed,
-        };
+        let followed = self.obey_new(given.is_some()).and_then(|()| given.map_or(Ok(()), |given| self.runtime.adopt(given)));
         if let Err(error) = &followed {
             tracing::warn!(%error, "what other processes have done cannot be followed yet");
             if given.is_some() {

@@ -24,7 +24,6 @@ const LEADERS_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct Reader {
     // Before the consumer, whose queues they are.
     partitions: HashMap<TopicPartition, Assigned>,
-    released: Vec<TopicPartition>,
     consumer: BaseConsumer<Context>,
     cluster: Arc<Cluster>,
 }
@@ -59,7 +58,7 @@ impl std::fmt::Debug for Reader {
 
 impl Reader {
     pub fn new(cluster: &Arc<Cluster>) -> Result<Reader> {
-        Ok(Reader { partitions: HashMap::new(), released: Vec::new(), consumer: cluster.consumer()?, cluster: Arc::clone(cluster) })
+        Ok(Reader { partitions: HashMap::new(), consumer: cluster.consumer()?, cluster: Arc::clone(cluster) })
     }
 
     /// Where it stands in the partition, and since when; `None`: it does not read it.
@@ -143,24 +142,20 @@ impl Reader {
         }
     }
 
-    /// Stops reading what nobody has asked for since `moment`.
-    pub fn release_unused(&mut self, moment: Instant) {
-        self.release(|_, assigned| assigned.used < moment);
+    /// Stops reading what nobody has asked for since `moment`; what that was.
+    pub fn release_unused(&mut self, moment: Instant) -> Vec<TopicPartition> {
+        self.release(|_, assigned| assigned.used < moment)
     }
 
     pub fn release_topic(&mut self, topic: &str) {
         self.release(|partition, _| *partition.topic == *topic);
     }
 
-    /// What it has stopped reading since it was last asked.
-    pub fn take_released(&mut self) -> Vec<TopicPartition> {
-        std::mem::take(&mut self.released)
-    }
-
-    fn release(&mut self, goes: impl Fn(&TopicPartition, &Assigned) -> bool) {
+    fn release(&mut self, goes: impl Fn(&TopicPartition, &Assigned) -> bool) -> Vec<TopicPartition> {
         let gone: Vec<_> =
             self.partitions.iter().filter(|(partition, assigned)| goes(partition, assigned)).map(|(p, _)| p.clone()).collect();
         gone.iter().for_each(|partition| self.forget(partition));
+        gone
     }
 
     fn why(&self, partition: &TopicPartition, from: u64, code: Code, text: &str) -> Error {
@@ -187,7 +182,6 @@ impl Reader {
                 tracing::warn!(target: "kafka", %partition, %error, "a partition could not be given back");
             }
             assigned.queue.clear();
-            self.released.push(partition.clone());
         }
     }
 }

@@ -126,12 +126,12 @@ impl Readers {
         let mut state = self.state.lock();
         if reader.place(partition).is_some() {
             state.unheard.remove(partition);
+        } else {
+            state.unheard.insert(partition.clone());
         }
-        state.unheard.extend(reader.take_released());
         for topic in &state.deleted {
             reader.release_topic(topic);
         }
-        reader.take_released();
         state.free.push(reader);
         if state.free.len() == state.made {
             state.deleted.clear();
@@ -141,10 +141,7 @@ impl Readers {
 
     pub fn forget_topic(&self, topic: &str) {
         let mut state = self.state.lock();
-        for reader in &mut state.free {
-            reader.release_topic(topic);
-            reader.take_released();
-        }
+        state.free.iter_mut().for_each(|reader| reader.release_topic(topic));
         state.unheard.retain(|partition| *partition.topic != *topic);
         if state.free.len() < state.made {
             state.deleted.push(topic.into());
@@ -157,8 +154,7 @@ impl Readers {
         let mut state = self.state.lock();
         let mut released = Vec::new();
         for reader in &mut state.free {
-            reader.release_unused(moment);
-            released.append(&mut reader.take_released());
+            released.append(&mut reader.release_unused(moment));
             reader.poll();
         }
         state.unheard.extend(released);
