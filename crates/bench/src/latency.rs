@@ -28,7 +28,7 @@ const PARTITIONS: u32 = 4;
 /// Rows are handed over so often.
 const STEP: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(1);
-const FETCH: FetchLimit = FetchLimit { rows_max: 10_000, bytes_max: 4 << 20 };
+const FETCH: FetchLimit = FetchLimit::of(10_000, 4 << 20);
 const WARM_UP: Duration = Duration::from_secs(5);
 /// What is still on its way at the end is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -20,7 +20,7 @@ pub(crate) struct CommandLog {
 const MEMBER_AGAIN_WITHIN: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// As much of it as is read at a time.
-const FETCH: FetchLimit = FetchLimit { rows_max: 1_000, bytes_max: 4 << 20 };
+const FETCH: FetchLimit = FetchLimit::of(1_000, 4 << 20);
 
 impl CommandLog {
     /// Makes the topic when there is none.

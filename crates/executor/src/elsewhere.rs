@@ -18,7 +18,7 @@ use crate::runtime::Runtime;
 
 /// Whoever waits for other processes looks so often.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
-const ONE: FetchLimit = FetchLimit { rows_max: 1, bytes_max: 1 };
+const ONE: FetchLimit = FetchLimit::of(1, 1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere {

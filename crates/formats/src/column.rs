@@ -1,7 +1,6 @@
 //! A column while it is filled, cell by cell. Unlike Arrow's builders it can be cut back, which is how a record with one bad field
 //! leaves nothing behind.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -12,6 +11,7 @@ use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hashbrown::HashMap;
 
 /// Why a record cannot be read, for the processing log.
 pub(crate) type Reason = String;
@@ -247,12 +247,44 @@ impl Names {
         Names { in_order, exact, folded }
     }
 
-    /// The field's index. `hint` is where to look first: fields mostly come in order.
-    pub(crate) fn find(&self, name: &str, hint: usize) -> Option<usize> {
-        if self.in_order.get(hint).is_some_and(|expected| expected == name) {
-            return Some(hint);
+    /// Finds the fields of one object, asked for one after the other: they mostly come in order.
+    pub(crate) fn in_turn(&self) -> impl FnMut(&str) -> Option<usize> + '_ {
+        let mut expected = 0;
+        move |name| {
+            let found = if self.in_order.get(expected).is_some_and(|next| next == name) { Some(expected) } else { self.find(name) };
+            expected = found.map_or(expected, |index| index + 1);
+            found
         }
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
         self.exact.get(name).or_else(|| self.folded.get(&name.to_lowercase())).copied()
+    }
+}
+
+/// The names in the first object of a batch, in their order, and what each of them is: the objects behind it mostly have the same.
+#[derive(Default)]
+pub(crate) struct Shape(Vec<(String, Option<usize>)>);
+
+/// So many are remembered.
+const SHAPE_MAX: usize = 1_024;
+
+impl Shape {
+    /// As [`Names::in_turn`].
+    pub(crate) fn in_turn(&mut self, names: &Names) -> impl FnMut(&str) -> Option<usize> {
+        let mut place = 0;
+        let first = self.0.is_empty();
+        move |name| {
+            let known = self.0.get(place).filter(|(known, _)| known == name).map(|(_, index)| *index);
+            place += 1;
+            known.unwrap_or_else(|| {
+                let index = names.find(name);
+                if first && self.0.len() < SHAPE_MAX {
+                    self.0.push((name.to_owned(), index));
+                }
+                index
+            })
+        }
     }
 }
 

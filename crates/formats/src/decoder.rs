@@ -3,7 +3,7 @@
 use arrow::array::{Array, ArrayRef, BinaryArray};
 use arrow::datatypes::{DataType, FieldRef};
 
-use crate::column::{Column, Names, Reason};
+use crate::column::{Column, Names, Reason, Shape};
 use crate::{Error, Format, Options, Result, delimited, json, kafka};
 
 /// Reads one side (key or value) of records. See [`Decoder::decode`].
@@ -79,11 +79,11 @@ impl Decoder {
     pub fn decode(&self, bytes: &BinaryArray) -> Decoded {
         let capacity = |index: usize| if index < self.kept { bytes.len() } else { 1 };
         let mut columns: Vec<Column> = self.columns.iter().enumerate().map(|(index, column)| column.fresh(capacity(index))).collect();
-        let mut errors = Vec::new();
+        let (mut shape, mut errors) = (Shape::default(), Vec::new());
         for row in 0..bytes.len() {
             if bytes.is_null(row) {
                 columns.iter_mut().for_each(Column::append_null);
-            } else if let Err(reason) = self.record(bytes.value(row), row, &mut columns) {
+            } else if let Err(reason) = self.record(bytes.value(row), row, &mut shape, &mut columns) {
                 for column in &mut columns {
                     column.truncate(row);
                     column.append_null();
@@ -98,10 +98,10 @@ impl Decoder {
         Decoded { columns: self.output.iter().map(|slot| ArrayRef::clone(&columns[*slot])).collect(), errors }
     }
 
-    fn record(&self, bytes: &[u8], row: usize, columns: &mut [Column]) -> Result<(), Reason> {
+    fn record(&self, bytes: &[u8], row: usize, shape: &mut Shape, columns: &mut [Column]) -> Result<(), Reason> {
         match &self.reader {
             Reader::Nothing => Ok(()),
-            Reader::Object(names) => json::read_record(bytes, row, names, &self.slots, columns),
+            Reader::Object(names) => json::read_record(bytes, row, shape.in_turn(names), &self.slots, columns),
             Reader::Document => {
                 json::read_document(bytes, columns.first_mut()).map_err(|reason| format!("column \"{}\": {reason}", self.names[0]))
             }

@@ -5,7 +5,7 @@ mod read;
 mod scan;
 mod write;
 
-use crate::column::{Column, Names, Reason};
+use crate::column::{Column, Reason};
 
 pub use path::JsonPath;
 pub(crate) use read::{read_fields, read_map, read_value};
@@ -13,13 +13,19 @@ pub(crate) use scan::{Kind, Scanner};
 pub(crate) use write::{Cells, object_prefixes};
 
 /// Reads an object into row `row` of `columns`. The document `null` is a null record.
-pub(crate) fn read_record(bytes: &[u8], row: usize, names: &Names, slots: &[Option<usize>], columns: &mut [Column]) -> Result<(), Reason> {
+pub(crate) fn read_record(
+    bytes: &[u8],
+    row: usize,
+    find: impl FnMut(&str) -> Option<usize>,
+    slots: &[Option<usize>],
+    columns: &mut [Column],
+) -> Result<(), Reason> {
     let mut scanner = Scanner::new(text(bytes)?);
     if scanner.null()? {
         columns.iter_mut().for_each(Column::append_null);
         return scanner.end();
     }
-    read_fields(&mut scanner, row, names, |index| slots[index], columns, read_value)?;
+    read_fields(&mut scanner, row, find, |index| slots[index], columns, read_value)?;
     scanner.end()
 }
 

@@ -154,7 +154,7 @@ mod tests {
         }
         assert_eq!((cache.bytes, cache.partitions[&(1, 0)].len()), (100, 10));
         let gather = |cache: &Cache, from, end| {
-            let mut gathered = Gathered::new(from, FetchLimit { rows_max: 4, bytes_max: usize::MAX });
+            let mut gathered = Gathered::new(from, FetchLimit::of(4, usize::MAX));
             cache.gather(1, 0, end, &mut gathered);
             (gathered.fetched.len(), gathered.next)
         };

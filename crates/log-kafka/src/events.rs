@@ -48,9 +48,14 @@ impl EventQueue {
         self.queue.as_ptr()
     }
 
-    pub fn is_empty(&self) -> bool {
+    /// How many events wait; a message is one.
+    pub fn len(&self) -> usize {
         // SAFETY: the queue is ours.
-        unsafe { rd::rd_kafka_queue_length(self.queue.as_ptr()) == 0 }
+        unsafe { rd::rd_kafka_queue_length(self.queue.as_ptr()) }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

@@ -78,6 +78,11 @@ impl PartitionQueue {
         u64::try_from(high).ok().filter(|_| known)
     }
 
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

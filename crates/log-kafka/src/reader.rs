@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
-use millpond_log::{Error, Fetch, FetchLimit, Result, TopicPartition};
+use millpond_log::opaque::{Columns, Sizes};
+use millpond_log::{Error, Fetch, FetchLimit, Payload, Result, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
@@ -34,6 +35,8 @@ struct Assigned {
     /// The offset of the record that is read next.
     next: u64,
     used: Instant,
+    /// Of the last records read.
+    sizes: Sizes,
 }
 
 /// What the messages of one fetch came to.
@@ -83,7 +86,11 @@ impl Reader {
         let start = record_at(&partition.topic, from);
         self.stand_at(partition, start)?;
         let assigned = self.partitions.get_mut(partition).expect("it was assigned just now");
-        let entries = if columns { Entries::columns(from) } else { Entries::opaque() };
+        let entries = if columns {
+            Entries::columns(from)
+        } else {
+            Entries::opaque(assigned.queue.len().min(limit.rows_max), assigned.sizes, limit.headers)
+        };
         let mut taken = Taken { entries, rows: 0, bytes: 0, next: start, failed: None };
         let deadline = Instant::now() + wait;
         while taken.failed.is_none() && taken.rows < limit.rows_max && taken.bytes < limit.bytes_max {
@@ -109,7 +116,13 @@ impl Reader {
             }
         }
         let next_offset = offset_of(&partition.topic, taken.next).max(from);
-        Ok(Fetch { entries: taken.entries.finish(), next_offset })
+        let entries = taken.entries.finish();
+        if let Some(Payload::Opaque(records)) = entries.last().map(|last| &last.entry.payload)
+            && let Some(assigned) = self.partitions.get_mut(partition)
+        {
+            assigned.sizes = Sizes::of(&Columns::of(records)?);
+        }
+        Ok(Fetch { entries, next_offset })
     }
 
     fn stand_at(&mut self, partition: &TopicPartition, start: u64) -> Result<()> {
@@ -126,7 +139,7 @@ impl Reader {
                     .ok_or_else(|| Error::Storage(format!("Kafka: no queue for {partition}")))?;
                 queue.clear();
                 self.consumer.incremental_assign(&at(partition, Some(start)).map_err(fails)?).map_err(fails)?;
-                self.partitions.insert(partition.clone(), Assigned { queue, next: start, used: Instant::now() });
+                self.partitions.insert(partition.clone(), Assigned { queue, next: start, used: Instant::now(), sizes: Sizes::default() });
             }
         }
         Ok(())

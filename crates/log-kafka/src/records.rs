@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millpond_log::opaque::{self, Builder};
+use millpond_log::opaque::{self, Builder, Sizes};
 use millpond_log::{Entry, Fetched, Placed, Result};
 
 use crate::columns::{decode, first_row};
@@ -15,14 +15,17 @@ const ENTRY_ROWS_MAX: usize = 65_536;
 /// Entries in the making.
 pub(crate) enum Entries {
     /// Of ordinary records.
-    Opaque { done: Vec<Fetched>, rows: Builder, offsets: Vec<u64> },
+    Opaque { done: Vec<Fetched>, rows: Builder, offsets: Vec<u64>, headers: bool },
     /// Of records that are entries; rows before offset `from` are not wanted.
     Columns { done: Vec<Fetched>, from: u64 },
 }
 
 impl Entries {
-    pub fn opaque() -> Entries {
-        Entries::Opaque { done: Vec::new(), rows: Builder::default(), offsets: Vec::new() }
+    /// `expected` records of such sizes, with their headers or without.
+    pub fn opaque(expected: usize, sizes: Sizes, headers: bool) -> Entries {
+        let bytes = (sizes.key + sizes.value).max(1);
+        let expected = expected.min(ENTRY_ROWS_MAX).min(ENTRY_BYTES_MAX / bytes);
+        Entries::Opaque { done: Vec::new(), rows: Builder::with_room(expected, sizes), offsets: Vec::with_capacity(expected), headers }
     }
 
     pub fn columns(from: u64) -> Entries {
@@ -33,8 +36,8 @@ impl Entries {
     pub fn push(&mut self, record: &Record<'_>) -> Result<(usize, usize)> {
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         match self {
-            Entries::Opaque { done, rows, offsets } => {
-                let headers = record.headers();
+            Entries::Opaque { done, rows, offsets, headers } => {
+                let headers = if *headers { record.headers() } else { Vec::new() };
                 let headers: Vec<(&str, Option<&[u8]>)> = headers.iter().map(|(name, value)| (name.as_str(), *value)).collect();
                 rows.push(opaque::Record { key: record.key, value: record.value, timestamp_ms: record.timestamp_ms, headers: &headers });
                 offsets.push(record.offset);
@@ -55,7 +58,7 @@ impl Entries {
 
     pub fn finish(self) -> Vec<Fetched> {
         match self {
-            Entries::Opaque { mut done, mut rows, mut offsets } => {
+            Entries::Opaque { mut done, mut rows, mut offsets, .. } => {
                 done.extend(cut(&mut rows, &mut offsets));
                 done
             }

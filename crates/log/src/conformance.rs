@@ -124,13 +124,13 @@ pub fn a_fetch_keeps_to_its_limits(log: &dyn Log) {
     for entry in 0..10 {
         append(log, [(at("t", 0), values(entry * 10..entry * 10 + 10))]);
     }
-    let rows = |rows_max, bytes_max| rows_of(&log.fetch(&at("t", 0), 5, FetchLimit { rows_max, bytes_max }).unwrap().entries).len();
+    let rows = |rows_max, bytes_max| rows_of(&log.fetch(&at("t", 0), 5, FetchLimit::of(rows_max, bytes_max)).unwrap().entries).len();
     assert!((1..=25).contains(&rows(25, usize::MAX)), "within the limit of rows");
     assert!((1..=10).contains(&rows(1, usize::MAX)), "one entry comes, however many rows it has");
     assert!(rows(usize::MAX, 1) >= 1, "one entry comes, however large");
     let (mut from, end, mut all) = (0, log.offsets(&at("t", 0)).unwrap().end, Vec::new());
     while from < end {
-        let fetch = log.fetch(&at("t", 0), from, FetchLimit { rows_max: 30, bytes_max: usize::MAX }).unwrap();
+        let fetch = log.fetch(&at("t", 0), from, FetchLimit::of(30, usize::MAX)).unwrap();
         assert!(fetch.next_offset > from, "a fetch gets on");
         from = fetch.next_offset;
         all.extend(rows_of(&fetch.entries));
@@ -201,7 +201,7 @@ pub fn columns_and_control_entries_survive(log: &dyn Log) {
     assert_eq!((got.slice(0, 5000), find(bases[2]).entry.channel), (put.clone(), 0));
     assert_eq!(find(bases[2]).offset(4_999), bases[2] + 4_999, "rows of an entry follow one another");
     assert!(bases[3] > bases[2] + 4_999);
-    let tail = log.fetch(&topic, bases[0] + 1, FetchLimit { rows_max: 1, bytes_max: 1 }).unwrap();
+    let tail = log.fetch(&topic, bases[0] + 1, FetchLimit::of(1, 1)).unwrap();
     assert_eq!((&*tail.entries[0].entry, tail.entries[0].base_offset), (&entries[0].slice(1, 1), bases[0] + 1));
     let big = columns(&["x"; 200_000], &[1; 200_000], &[false; 200_000]);
     let base = append(log, [(topic.clone(), Entry::columns(big))])[0].base_offset;

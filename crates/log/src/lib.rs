@@ -141,7 +141,16 @@ impl OffsetRange {
 
 impl FetchLimit {
     /// Everything there is: for small topics that are read whole.
-    pub const NONE: FetchLimit = FetchLimit { rows_max: usize::MAX, bytes_max: usize::MAX };
+    pub const NONE: FetchLimit = FetchLimit::of(usize::MAX, usize::MAX).with_headers();
+
+    /// Without headers.
+    pub const fn of(rows_max: usize, bytes_max: usize) -> FetchLimit {
+        FetchLimit { rows_max, bytes_max, headers: false }
+    }
+
+    pub const fn with_headers(self) -> FetchLimit {
+        FetchLimit { headers: true, ..self }
+    }
 }
 
 /// Where an [`Append`] of a transaction went.
@@ -194,6 +203,9 @@ pub struct Fetch {
 pub struct FetchLimit {
     pub rows_max: usize,
     pub bytes_max: usize,
+    /// Whether whoever fetches reads the records' headers. To look for them costs as much as the rest of a small record, so a log need not
+    /// give them to who does not.
+    pub headers: bool,
 }
 
 /// See the crate's documentation for what is promised.

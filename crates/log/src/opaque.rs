@@ -57,7 +57,38 @@ pub struct Builder {
     header_counts: Vec<usize>,
 }
 
+/// Bytes of a record's key and value, on an average.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    pub key: usize,
+    pub value: usize,
+}
+
+impl Sizes {
+    /// Of the records of a batch.
+    pub fn of(records: &Columns<'_>) -> Sizes {
+        let rows = records.timestamps.len().max(1);
+        let average = |column: &BinaryArray| {
+            let offsets = column.value_offsets();
+            let bytes = offsets.last().zip(offsets.first()).map_or(0, |(last, first)| last - first);
+            usize::try_from(bytes).unwrap_or_default().div_ceil(rows)
+        };
+        Sizes { key: average(records.keys), value: average(records.values) }
+    }
+}
+
 impl Builder {
+    /// With room for so many records without headers.
+    pub fn with_room(rows: usize, sizes: Sizes) -> Builder {
+        Builder {
+            keys: BinaryBuilder::with_capacity(rows, rows * sizes.key),
+            values: BinaryBuilder::with_capacity(rows, rows * sizes.value),
+            timestamps: Vec::with_capacity(rows),
+            header_counts: Vec::with_capacity(rows),
+            ..Builder::default()
+        }
+    }
+
     pub fn push(&mut self, record: Record<'_>) {
         self.keys.append_option(record.key);
         self.values.append_option(record.value);

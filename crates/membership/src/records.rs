@@ -20,7 +20,7 @@ pub const MEMBER: &str = "member/";
 /// And, before its instance, of that by which a process says that it has come.
 pub const ARRIVAL: &str = "arrival/";
 /// As much as is read at a time.
-const FETCH: FetchLimit = FetchLimit { rows_max: 1_000, bytes_max: 4 << 20 };
+const FETCH: FetchLimit = FetchLimit::of(1_000, 4 << 20);
 
 /// The members' topic of a service: one partition, compacted.
 pub fn topic(service_id: &str) -> String {

@@ -27,7 +27,7 @@ use crate::scan::{Batches, Rows, Scan};
 use crate::system::Sources;
 
 /// What one step of a scan reads at most.
-const STEP: FetchLimit = FetchLimit { rows_max: 65_536, bytes_max: 16 << 20 };
+const STEP: FetchLimit = FetchLimit::of(65_536, 16 << 20);
 
 #[derive(Debug)]
 pub struct StreamTable {

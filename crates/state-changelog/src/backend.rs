@@ -137,7 +137,7 @@ impl Changelogged {
             let Some(store) = stores.get(&writes.store) else { continue };
             match &store.changelog {
                 Some(Changelog { topic, number }) => {
-                    let mut rows = Builder::default();
+                    let mut rows = Builder::with_room(writes.len(), writes.sizes());
                     writes.iter().for_each(|(key, value)| rows.push(Record { key: Some(key), value, timestamp_ms, headers: &[] }));
                     let target = TopicPartition { topic: Arc::clone(topic), partition: writes.partition };
                     appends.push(Append { target, entry: Entry::opaque(rows.finish()) });

@@ -17,7 +17,7 @@ use crate::offsets::{self, Of};
 use crate::topics;
 
 /// So much is applied at a time.
-const STEP: FetchLimit = FetchLimit { rows_max: 65_536, bytes_max: 16 << 20 };
+const STEP: FetchLimit = FetchLimit::of(65_536, 16 << 20);
 const POSITION_PREFIX: &[u8] = b"changelog/";
 
 /// How far the rows of a store's partition are in its changelog.

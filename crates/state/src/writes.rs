@@ -1,5 +1,7 @@
 //! What a commit changes.
 
+use millpond_log::opaque::Sizes;
+
 use crate::rows::Rows;
 use crate::{Expiry, StoreId};
 
@@ -34,6 +36,16 @@ impl Writes {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// As records of a log.
+    pub fn sizes(&self) -> Sizes {
+        let sum = |sizes: Sizes, (key, value): (&[u8], Option<&[u8]>)| Sizes {
+            key: sizes.key + key.len(),
+            value: sizes.value + value.map_or(0, <[u8]>::len),
+        };
+        let Sizes { key, value } = self.iter().fold(Sizes::default(), sum);
+        Sizes { key: key.div_ceil(self.len().max(1)), value: value.div_ceil(self.len().max(1)) }
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) {

@@ -167,7 +167,7 @@ impl Driver {
                 Some(offset) => offset,
                 None => self.log.offsets(&source)?.start,
             };
-            let limit = FetchLimit { rows_max: self.pace.rows_max, bytes_max: usize::MAX };
+            let limit = FetchLimit::of(self.pace.rows_max, usize::MAX);
             let fetched = self.log.fetch(&source, from, limit)?.entries;
             if fetched.is_empty() && self.is_through(&source.topic)? {
                 self.tasks[task].task.set_end(input, self.now_ms)?;
@@ -237,7 +237,7 @@ impl Driver {
         let mut partitions = Vec::new();
         for partition in 0..self.log.topic(topic)?.config.partitions {
             let source = TopicPartition { topic: topic.into(), partition };
-            let limit = FetchLimit { rows_max: usize::MAX, bytes_max: usize::MAX };
+            let limit = FetchLimit::of(usize::MAX, usize::MAX);
             let fetched = self.log.fetch(&source, self.log.offsets(&source)?.start, limit)?.entries;
             partitions.push(fetched.into_iter().map(|fetched| fetched.entry).collect());
         }

@@ -8,7 +8,7 @@ use millpond_log::{FetchLimit, Fetched, Log, Result, TopicPartition};
 use super::coalesce::coalesce;
 
 /// What a fetch brings at most; one entry comes even when it is larger.
-const FETCH: FetchLimit = FetchLimit { rows_max: 65_536, bytes_max: 8 << 20 };
+const FETCH: FetchLimit = FetchLimit::of(65_536, 8 << 20);
 
 /// A slot's place in [`Slots`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

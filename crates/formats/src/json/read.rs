@@ -4,18 +4,18 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::scan::{Kind, Scanner};
-use crate::column::{Column, Names, Reason, Values};
+use crate::column::{Column, Reason, Values};
 use crate::{decimal, double, text};
 
 /// Appends the next value to a column.
 pub(crate) type Read = fn(&mut Scanner<'_>, &mut Column) -> Result<(), Reason>;
 
-/// Reads an object's fields into row `row` of the columns that `slot` says. The last of several properties for one column counts.
+/// Reads an object's fields into row `row` of the columns that `slot` says for what `find` gives. The last of several properties for one column counts.
 /// Missing fields are null.
 pub(crate) fn read_fields(
     scanner: &mut Scanner<'_>,
     row: usize,
-    names: &Names,
+    mut find: impl FnMut(&str) -> Option<usize>,
     slot: impl Fn(usize) -> Option<usize>,
     columns: &mut [Column],
     read: Read,
@@ -23,11 +23,8 @@ pub(crate) fn read_fields(
     if scanner.peek()? != Kind::Object {
         return Err(format!("expected an object, found {}", scanner.peek()?));
     }
-    let mut hint = 0;
     scanner.object(|scanner, name| {
-        let Some(index) = names.find(&name, hint) else { return scanner.skip().map(drop) };
-        hint = index + 1;
-        let Some(slot) = slot(index) else { return scanner.skip().map(drop) };
+        let Some(slot) = find(&name).and_then(&slot) else { return scanner.skip().map(drop) };
         let column = &mut columns[slot];
         if column.len() > row {
             column.truncate(row);
@@ -98,7 +95,7 @@ pub(crate) fn read_value(scanner: &mut Scanner<'_>, column: &mut Column) -> Resu
             return column.close();
         }
         Values::Struct { names, fields } => {
-            read_fields(scanner, row, names, Some, fields, read_value)?;
+            read_fields(scanner, row, names.in_turn(), Some, fields, read_value)?;
             return column.close();
         }
     }

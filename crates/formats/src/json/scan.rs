@@ -12,6 +12,15 @@ pub(crate) struct Scanner<'a> {
     at: usize,
 }
 
+/// Whether one of eight bytes ends the plain part of a text: a quote, a backslash or a control character.
+fn has_special(eight: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 0x80;
+    let below = |bytes: u64, limit: u8| bytes.wrapping_sub(ONES * u64::from(limit)) & !bytes & HIGH;
+    let is = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+    (is(b'"') | is(b'\\') | below(eight, 0x20)) != 0
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Object,
@@ -172,7 +181,12 @@ impl<'a> Scanner<'a> {
 
     /// Up to the next quote or backslash.
     fn plain(&mut self) -> Result<&'a str, Reason> {
-        let start = self.at;
+        let (start, bytes) = (self.at, self.text.as_bytes());
+        while let Some(eight) = bytes[self.at..].first_chunk::<8>()
+            && !has_special(u64::from_le_bytes(*eight))
+        {
+            self.at += 8;
+        }
         loop {
             match self.byte() {
                 Some(b'"' | b'\\') => return Ok(&self.text[start..self.at]),
@@ -304,6 +318,38 @@ impl<'a> Scanner<'a> {
             Kind::Number => self.number().map(drop),
             Kind::Boolean => self.boolean().map(drop),
             Kind::Null => self.null().map(drop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_part_of_a_text_ends_where_it_should() {
+        for length in 0..40 {
+            for end in ["\"", "\\", "\u{1f}", "\0"] {
+                let (plain, behind) = ("é".repeat(length % 3) + &"x".repeat(length), "\"".repeat(9));
+                let text = format!("{plain}{end}{behind}");
+                let mut scanner = Scanner::new(&text);
+                match end {
+                    "\"" | "\\" => assert_eq!((scanner.plain().unwrap(), scanner.at), (plain.as_str(), plain.len())),
+                    _ => assert!(scanner.plain().unwrap_err().contains(&format!("at byte {}", plain.len()))),
+                }
+            }
+        }
+        assert_eq!(Scanner::new("no end, nowhere").plain().unwrap_err(), "invalid JSON: a text does not end");
+    }
+
+    #[test]
+    fn special_bytes_are_found_among_eight() {
+        let plain = u64::from_le_bytes(*b"plain!#[");
+        assert!(!has_special(plain) && !has_special(u64::MAX) && !has_special(u64::from_le_bytes([0x20; 8])));
+        for place in 0..8 {
+            for special in [b'"', b'\\', 0, 0x1f] {
+                assert!(has_special(plain & !(0xff << (8 * place)) | (u64::from(special) << (8 * place))));
+            }
         }
     }
 }

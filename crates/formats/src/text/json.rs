@@ -24,7 +24,7 @@ fn value(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), Reason> {
             column.close()
         }
         (Values::Struct { names, fields }, Kind::Object) => {
-            read_fields(scanner, row, names, Some, fields, value)?;
+            read_fields(scanner, row, names.in_turn(), Some, fields, value)?;
             column.close()
         }
         // Kafka's JSON has bytes in base64, where there is no backslash.

@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::producer::Producer;
 use crate::reader::Reader;
 
-const FETCH: FetchLimit = FetchLimit { rows_max: 1_000, bytes_max: 4 << 20 };
+const FETCH: FetchLimit = FetchLimit::of(1_000, 4 << 20);
 /// What is there is waited for so long at a time.
 const WAIT: Duration = Duration::from_millis(100);
 

@@ -127,7 +127,7 @@ fn readers_at_different_places_do_not_disturb_each_other() {
                 let mut expected = 0;
                 let (mut next, rows_max) = (0, 100 + 50 * reader);
                 while next < end {
-                    let fetch = log.fetch(partition, next, FetchLimit { rows_max, bytes_max: usize::MAX }).unwrap();
+                    let fetch = log.fetch(partition, next, FetchLimit::of(rows_max, usize::MAX)).unwrap();
                     next = fetch.next_offset;
                     for fetched in &fetch.entries {
                         let columns = Columns::of(fetched.entry.payload.batch().unwrap()).unwrap();

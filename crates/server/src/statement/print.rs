@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::session::{Notice, Session};
 use crate::wire::text;
 
-const STEP: FetchLimit = FetchLimit { rows_max: 1_024, bytes_max: 4 << 20 };
+const STEP: FetchLimit = FetchLimit::of(1_024, 4 << 20);
 const NAMES: [&str; 5] = ["partition", "offset", "rowtime", "key", "value"];
 
 pub fn schema() -> SchemaRef {

@@ -40,7 +40,7 @@ fn letters(sources: &Sources) -> Result<Vec<Letter>> {
     let mut next = range.start.max(range.end.saturating_sub(LETTERS_MAX));
     let mut letters = Vec::new();
     while next < range.end {
-        let fetch = sources.moment.state.fetch(&at, next, FetchLimit { rows_max: 1_024, bytes_max: 4 << 20 }).map_err(external)?;
+        let fetch = sources.moment.state.fetch(&at, next, FetchLimit::of(1_024, 4 << 20).with_headers()).map_err(external)?;
         next = fetch.next_offset;
         for entry in &fetch.entries {
             let Payload::Opaque(rows) = &entry.entry.payload else { continue };
