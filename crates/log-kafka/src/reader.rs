@@ -86,11 +86,7 @@ impl Reader {
         let start = record_at(&partition.topic, from);
         self.stand_at(partition, start)?;
         let assigned = self.partitions.get_mut(partition).expect("it was assigned just now");
-        let entries = if columns {
-            Entries::columns(from)
-        } else {
-            Entries::opaque(assigned.queue.len().min(limit.rows_max), assigned.sizes, limit.headers)
-        };
+        let entries = if columns { Entries::columns(from) } else { Entries::opaque(assigned.queue.len(), assigned.sizes, limit) };
         let mut taken = Taken { entries, rows: 0, bytes: 0, next: start, failed: None };
         let deadline = Instant::now() + wait;
         while taken.failed.is_none() && taken.rows < limit.rows_max && taken.bytes < limit.bytes_max {

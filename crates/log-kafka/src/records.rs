@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millpond_log::opaque::{self, Builder, Sizes};
-use millpond_log::{Entry, Fetched, Placed, Result};
+use millpond_log::{Entry, FetchLimit, Fetched, Placed, Result};
 
 use crate::columns::{decode, first_row};
 use crate::queue::Record;
@@ -21,11 +21,16 @@ pub(crate) enum Entries {
 }
 
 impl Entries {
-    /// `expected` records of such sizes, with their headers or without.
-    pub fn opaque(expected: usize, sizes: Sizes, headers: bool) -> Entries {
-        let bytes = (sizes.key + sizes.value).max(1);
-        let expected = expected.min(ENTRY_ROWS_MAX).min(ENTRY_BYTES_MAX / bytes);
-        Entries::Opaque { done: Vec::new(), rows: Builder::with_room(expected, sizes), offsets: Vec::with_capacity(expected), headers }
+    /// `waiting` records of such sizes, as far as the limit lets them come.
+    pub fn opaque(waiting: usize, sizes: Sizes, limit: FetchLimit) -> Entries {
+        let (rows_max, bytes_max) = (limit.rows_max.min(ENTRY_ROWS_MAX), limit.bytes_max.min(ENTRY_BYTES_MAX));
+        let expected = waiting.min(rows_max).min(bytes_max / (sizes.key + sizes.value).max(1));
+        Entries::Opaque {
+            done: Vec::new(),
+            rows: Builder::with_room(expected, sizes),
+            offsets: Vec::with_capacity(expected),
+            headers: limit.headers,
+        }
     }
 
     pub fn columns(from: u64) -> Entries {
