@@ -9,8 +9,9 @@ use millpond_catalog::{Command, Snapshot, Source};
 use millpond_log::Log;
 use millpond_membership::Coordinator;
 use millpond_sql::ast::ResetQuery;
-use millpond_state::Backend;
+use millpond_state::{Backend, StoreId};
 use millpond_streams::Topology;
+use millpond_streams::operator::table_rows::TableRows;
 use parking_lot::{Mutex, RwLock};
 
 use crate::append::{self, SourceWrite};
@@ -195,6 +196,11 @@ impl Engine {
         let push = Push { query: runtime.add(query), queue, runtime: Arc::clone(runtime) };
         runtime.start(&push.query);
         Ok(push)
+    }
+
+    /// How a table's rows are read, and from which store; `None`: nothing has been stored yet.
+    pub fn table_rows(&self, table: &Source) -> Result<(TableRows, Option<StoreId>)> {
+        members::table_rows(&self.inner.runtime, &self.catalog(), table)
     }
 
     /// Where the rows of a table are, by partition.

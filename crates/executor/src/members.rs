@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use millpond_catalog::{Snapshot, Source};
 use millpond_membership::{Assignment, Coordinator, Holding, Host, Instance, Seat, Unit};
-use millpond_streams::topology::OperatorSpec;
+use millpond_state::StoreId;
+use millpond_streams::SubTopology;
+use millpond_streams::operator::table_rows::TableRows;
 
 use crate::clean_up::materialize_id;
 use crate::config::MemberConfig;
@@ -103,13 +105,7 @@ pub(crate) fn follow(runtime: &Runtime, obey: impl Fn() -> Option<bool>) {
 pub(crate) fn places(runtime: &Runtime, coordinator: Option<&Arc<Coordinator>>, catalog: &Snapshot, table: &Source) -> Vec<Place> {
     let here = || (0..table.partitions).map(|_| Place::Here).collect();
     let Some(coordinator) = coordinator else { return here() };
-    let store = table.table_store();
-    let mut keepers = catalog.writers(&table.name).into_iter().chain([materialize_id(&table.name)]);
-    let keeper = keepers.find_map(|id| {
-        let query = runtime.query(&id)?;
-        keeps(&query, &store).map(|sub| (query, sub))
-    });
-    let Some((query, sub)) = keeper else { return here() };
+    let Some((query, sub)) = keeper(runtime, catalog, table) else { return here() };
     let assignment = coordinator.assignment();
     let place = |held: &Held, task: &TaskProgress| match assignment.owner(&task.unit) {
         // While it is out of the group, nobody else has what nobody else can have been given.
@@ -126,9 +122,34 @@ fn is_only(assignment: &Assignment, instance: &str) -> bool {
     assignment.members.keys().all(|member| member == instance)
 }
 
-/// The sub-topology of the query that writes the store of a table.
-fn keeps(query: &RunningQuery, store: &str) -> Option<u32> {
-    let keeps = |operator: &OperatorSpec| matches!(operator, OperatorSpec::Sink(spec) if spec.table_store.as_deref() == Some(store));
-    let subs = query.plan.as_ref().filter(|_| query.push_queue().is_none())?.topology.sub_topologies.iter();
-    subs.filter(|sub| sub.nodes.iter().any(|node| keeps(&node.operator))).map(|sub| sub.id).next()
+/// Whether there is a query that keeps a table's rows.
+pub(crate) fn is_kept(runtime: &Runtime, catalog: &Snapshot, table: &Source) -> bool {
+    catalog.writers(&table.name).iter().any(|id| keeps(runtime, id, table).is_some())
+}
+
+/// The query that keeps a table's rows, and which of its sub-topologies does.
+fn keeper(runtime: &Runtime, catalog: &Snapshot, table: &Source) -> Option<(Arc<RunningQuery>, u32)> {
+    let mut ids = catalog.writers(&table.name).into_iter().chain([materialize_id(&table.name)]);
+    ids.find_map(|id| keeps(runtime, &id, table))
+}
+
+/// The query of that id, if it keeps the table's rows, and which of its sub-topologies does.
+fn keeps(runtime: &Runtime, id: &str, table: &Source) -> Option<(Arc<RunningQuery>, u32)> {
+    let query = runtime.query(id)?;
+    let is_filled_by = |sub: &&SubTopology| sub.table_sink().is_some_and(|sink| sink.sink == table.name);
+    let sub = query.plan.as_ref()?.topology.sub_topologies.iter().find(is_filled_by)?;
+    sub.table_store(id)?;
+    let sub = sub.id;
+    Some((query, sub))
+}
+
+/// How a table's rows are read, and from which store; `None`: nothing has been stored yet.
+pub(crate) fn table_rows(runtime: &Runtime, catalog: &Snapshot, table: &Source) -> Result<(TableRows, Option<StoreId>)> {
+    let find = |name: &str| runtime.storage.state.find_store(name);
+    if let Some((query, sub)) = keeper(runtime, catalog, table)
+        && let Some(sub) = query.sub_topology(sub)
+    {
+        return Ok((TableRows::of(sub)?, sub.table_store(&query.id).and_then(|name| find(&name))));
+    }
+    Ok((TableRows::stored(&millpond_planner::schema::layout(table))?, find(&table.table_store())))
 }

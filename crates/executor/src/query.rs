@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use millpond_log::{Log, TopicPartition};
 use millpond_membership::Unit;
 use millpond_state::StoreId;
-use millpond_streams::topology::{Node, OperatorSpec};
+use millpond_streams::topology::{Node, OperatorSpec, TableStore};
 use millpond_streams::{SubTopology, Topology};
 use parking_lot::Mutex;
 
@@ -224,7 +224,10 @@ impl RunningQuery {
     pub fn stores(&self, task: &TaskProgress) -> Vec<String> {
         let Some(sub) = self.sub_topology(task.sub_topology) else { return Vec::new() };
         let of_node = |node: &Node| match &node.operator {
-            OperatorSpec::Sink(spec) => spec.table_store.clone(),
+            OperatorSpec::Sink(spec) => match &spec.table {
+                Some(TableStore::Own(name)) => Some(name.clone()),
+                _ => None,
+            },
             _ => Some(format!("{}/{}", self.id, node.id)),
         };
         let mut names: Vec<String> = sub.nodes.iter().filter_map(of_node).collect();

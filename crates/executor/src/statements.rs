@@ -18,7 +18,7 @@ use crate::processing_log::{LineKind, LogLine};
 use crate::query::{Purpose, RunningQuery};
 use crate::runtime::Runtime;
 use crate::worker::guarded;
-use crate::{Error, Result, clean_up, launch, topics};
+use crate::{Error, Result, clean_up, launch, members, topics};
 
 /// The command with as many partitions as the source's topic has, when there is one already and the statement gives no number. A topology
 /// for another number is void: the query is to be planned anew.
@@ -123,7 +123,8 @@ pub(crate) fn carry_out(
         }
         Command::CreateAs { source, query, .. } => {
             stop(runtime, &materialize_id(&source.name));
-            replace(runtime, after.query(&query.id)?, topology, after)
+            replace(runtime, after.query(&query.id)?, topology, after)?;
+            materialize(runtime, source, after)
         }
         Command::Insert { query } => replace(runtime, query, topology, after),
         Command::Drop { name, .. } => {
@@ -155,10 +156,10 @@ pub(crate) fn carry_out(
         Command::Query { query, state: QueryState::Running } => resume(runtime, after.query(query)?, after),
         Command::Reset { query, .. } => {
             stop(runtime, query);
-            match start_planned(runtime, after.query(query)?, after) {
-                None => Ok(()),
-                Some(NotStarted { reason, .. }) => Err(Error::NotStarted { query: query.clone(), reason }),
+            if let Some(NotStarted { reason, .. }) = start_planned(runtime, after.query(query)?, after) {
+                return Err(Error::NotStarted { query: query.clone(), reason });
             }
+            materialize(runtime, after.source(&after.query(query)?.sink)?, after)
         }
     }
 }
@@ -180,7 +181,8 @@ pub(crate) fn obey(runtime: &Arc<Runtime>, before: &Snapshot, after: &Snapshot, 
                 stop(runtime, &materialize_id(&source.name));
             }
             stop(runtime, &query.id);
-            start_obeyed(runtime, after.query(&query.id)?, after)
+            start_obeyed(runtime, after.query(&query.id)?, after)?;
+            materialize(runtime, after.source(&query.sink)?, after)
         }
         Command::Drop { name, .. } => {
             end_readers(runtime, name);
@@ -202,7 +204,8 @@ pub(crate) fn obey(runtime: &Arc<Runtime>, before: &Snapshot, after: &Snapshot, 
             forget(query)?;
             // The number, if it is there.
             runtime.storage.state.catch_up()?;
-            start_obeyed(runtime, after.query(query)?, after)
+            start_obeyed(runtime, after.query(query)?, after)?;
+            materialize(runtime, after.source(&after.query(query)?.sink)?, after)
         }
     }
 }
@@ -236,13 +239,13 @@ pub(crate) fn start_all(runtime: &Runtime, catalog: &Snapshot) {
             tracing::error!(source = source.name, %error, "the topic of a source is not as it was declared");
         }
     }
+    for query in catalog.queries.values() {
+        start_planned(runtime, query, catalog);
+    }
     for source in catalog.sources.values() {
         if let Err(error) = materialize(runtime, source, catalog) {
             fail_unplanned(runtime, &materialize_id(&source.name), Purpose::Materialize(source.name.clone()), source, error.to_string());
         }
-    }
-    for query in catalog.queries.values() {
-        start_planned(runtime, query, catalog);
     }
 }
 
@@ -306,17 +309,20 @@ fn resume(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Result<()> {
     match runtime.query(&query.id) {
         Some(running) if running.plan.is_some() => runtime.start(&running),
         // It did not plan when the server started; it may now.
-        _ => drop(start_planned(runtime, query, catalog)),
+        _ => {
+            start_planned(runtime, query, catalog);
+            materialize(runtime, catalog.source(&query.sink)?, catalog)?;
+        }
     }
     Ok(())
 }
 
-/// A table that no query fills is kept readable by an internal one.
+/// A table whose rows no query keeps is kept readable by an internal one, which reads its topic.
 fn materialize(runtime: &Runtime, source: &Source, catalog: &Snapshot) -> Result<()> {
-    if source.kind != SourceKind::Table || !catalog.writers(&source.name).is_empty() {
+    stop(runtime, &materialize_id(&source.name));
+    if source.kind != SourceKind::Table || members::is_kept(runtime, catalog, source) {
         return Ok(());
     }
-    stop(runtime, &materialize_id(&source.name));
     let launched = launch::materialize(runtime, source)?;
     runtime.start(&runtime.add(launched));
     Ok(())

@@ -2,7 +2,7 @@
 
 use datafusion::physical_expr::PhysicalExpr;
 use millpond_streams::topology::{
-    AggregateSpec, Emit, Node, OperatorSpec, Phase, SourceSpec, SubTopology, Topology, WindowKind, WindowSpec,
+    AggregateSpec, Emit, Node, OperatorSpec, Phase, SourceSpec, SubTopology, TableStore, Topology, WindowKind, WindowSpec,
 };
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ pub fn explain(topology: &Topology) -> Vec<String> {
 
 fn tree(sub_topology: &SubTopology, index: usize, depth: usize, lines: &mut Vec<String>) {
     let node = &sub_topology.nodes[index];
-    lines.push(format!("{}{}", "  ".repeat(depth), line(node)));
+    lines.push(format!("{}{}", "  ".repeat(depth), line(sub_topology, node)));
     for input in &node.inputs {
         tree(sub_topology, *input, depth + 1, lines);
     }
 }
 
-fn line(node: &Node) -> String {
+fn line(sub_topology: &SubTopology, node: &Node) -> String {
     match &node.operator {
         OperatorSpec::StreamSource(spec) => format!("StreamSource: {}", source(spec, node)),
         OperatorSpec::TableSource(spec) => format!("TableSource: {}, store={}", source(spec, node), node.id),
@@ -44,11 +44,19 @@ fn line(node: &Node) -> String {
             let keys: Vec<&str> = spec.key.iter().map(|key| node.schema.field(*key).name().as_str()).collect();
             format!("RepartitionSink: topic={}, key=[{}], partitions={}", spec.topic, keys.join(", "), spec.partitions)
         }
-        OperatorSpec::Sink(spec) => match &spec.table_store {
+        OperatorSpec::Sink(spec) => match spec.table.as_ref().and_then(|table| store(sub_topology, table)) {
             Some(store) => format!("Sink: {}, topic={}, store={store}", spec.sink, spec.topic),
             None => format!("Sink: {}, topic={}", spec.sink, spec.topic),
         },
         OperatorSpec::Push => "Push".to_string(),
+    }
+}
+
+fn store<'a>(sub_topology: &'a SubTopology, table: &'a TableStore) -> Option<&'a str> {
+    match table {
+        TableStore::Own(name) => Some(name),
+        TableStore::Aggregate(node) => Some(&sub_topology.nodes[*node].id),
+        TableStore::Topic => None,
     }
 }
 

@@ -26,6 +26,7 @@ mod rewrite;
 pub mod schema;
 pub mod session;
 pub mod settings;
+mod table_store;
 
 pub use create::create_source;
 pub use error::{Error, Result};

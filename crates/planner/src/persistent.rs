@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use millpond_catalog::properties::{Place, Properties};
 use millpond_catalog::{Column, Command, Format, Query, QueryState, Snapshot, Source, SourceKind, WindowType, types};
 use millpond_sql::ast::{self, CreateAs, InsertSelect, Kind, WindowKind};
-use millpond_streams::topology::{self, Emit, OperatorSpec, SinkSpec, SourceColumn, SubTopology, Topology, WindowSpec};
+use millpond_streams::topology::{self, Emit, OperatorSpec, SinkSpec, SourceColumn, SubTopology, TableStore, Topology, WindowSpec};
 
 use crate::bind::{Bound, bind};
 use crate::create::{properties, source_kind, topic_partitions, validate};
@@ -15,6 +15,7 @@ use crate::lower::{Flow, Lowering, canonical, check_shape};
 use crate::replace::{check_query, check_readers};
 use crate::rewrite::{self, Rewritten};
 use crate::schema::{layout, timestamp_column};
+use crate::table_store::table_store;
 use crate::{Error, Result, Settings};
 
 const DAY_MS: i64 = 86_400_000;
@@ -100,7 +101,7 @@ pub fn materialize(table: &Source) -> Topology {
         columns: (0..layout.columns.len()).collect(),
         layout,
         window,
-        table_store: Some(table.table_store()),
+        table: Some(TableStore::Own(table.table_store())),
         retention_ms: table.retention_ms,
         timestamp: None,
         emit_every_update: false,
@@ -250,6 +251,11 @@ impl Plan {
             (None, _) => None,
         };
         let flow = lowering.select(flow, &columns, fields)?;
+        let retention_ms = self.kept_after_window_ms(sink);
+        let table = match sink.kind {
+            SourceKind::Table => Some(table_store(query, &flow, sink, &layout, retention_ms.is_some(), snapshot)?),
+            SourceKind::Stream => None,
+        };
         let spec = SinkSpec {
             sink: sink.name.clone(),
             topic: sink.topic.as_str().into(),
@@ -257,8 +263,8 @@ impl Plan {
             columns: (0..layout.columns.len()).collect(),
             layout,
             window,
-            table_store: (sink.kind == SourceKind::Table).then(|| sink.table_store()),
-            retention_ms: self.kept_after_window_ms(sink),
+            table,
+            retention_ms,
             timestamp: timestamp_column(sink),
             emit_every_update: settings.emit_every_update,
             store_only: false,

@@ -62,8 +62,31 @@ fn a_windowed_count_is_combined_before_its_repartition() {
     assert!(text.contains("FinalAggregate: group=["), "{text}");
     assert!(text.contains("window=tumbling(86400000 ms, grace 86400000 ms)"), "{text}");
     assert!(text.contains("RepartitionSink: topic=_millpond-default-ctas_delays-repartition, key=[origin], partitions=4"), "{text}");
-    assert!(text.contains("store=table/delays"), "{text}");
+    assert!(text.contains("Sink: delays, topic=delays, store=aggregate"), "{text}");
     assert!(!text.contains("tailnum"), "columns nobody asked for are read: {text}");
+}
+
+#[test]
+fn a_table_whose_rows_follow_from_groups_has_no_store_of_its_own() {
+    let window = "WINDOW TUMBLING (SIZE 1 DAY)";
+    for (with, query, store) in [
+        ("", "SELECT origin, COUNT(*) * 2 AS n FROM flights GROUP BY origin HAVING COUNT(*) > 1".to_owned(), "aggregate"),
+        ("", "SELECT COUNT(*) AS n, dest, origin FROM flights GROUP BY origin, dest".to_owned(), "aggregate"),
+        ("", "SELECT origin, COLLECT_LIST(dest) AS dests FROM flights GROUP BY origin".to_owned(), "aggregate"),
+        ("", format!("SELECT origin, MAX(dest) AS last FROM flights {window} GROUP BY origin"), "aggregate"),
+        ("", format!("SELECT origin, COLLECT_LIST(dest) AS dests FROM flights {window} GROUP BY origin"), "table/t"),
+        (
+            "",
+            "SELECT origin, COLLECT_LIST(dest) AS dests FROM flights WINDOW TUMBLING (SIZE 1 DAY, RETENTION 9 DAYS) GROUP BY origin".to_owned(),
+            "aggregate",
+        ),
+        ("", format!("SELECT origin, COUNT(*) AS n FROM flights {window} GROUP BY origin EMIT FINAL"), "table/t"),
+        ("", "SELECT origin, COUNT(*) AS n FROM flights WINDOW SESSION (1 HOUR) GROUP BY origin".to_owned(), "table/t"),
+        ("WITH (timestamp = 'last')", "SELECT origin, MAX(time_hour) AS last FROM flights GROUP BY origin".to_owned(), "table/t"),
+    ] {
+        let text = explained(&format!("{FLIGHTS} CREATE TABLE t {with} AS {query};"));
+        assert!(text.contains(&format!("Sink: t, topic=t, store={store}\n")), "{query}: {text}");
+    }
 }
 
 #[test]

@@ -14,7 +14,8 @@ use millpond_catalog::Source;
 use millpond_planner::schema;
 use millpond_state::{KeyRange, Snapshot, StoreId};
 use millpond_streams::operator::partition;
-use millpond_streams::operator::table_key::{TableCodec, WINDOW_BYTES, successor, window, window_suffix};
+use millpond_streams::operator::table_key::{WINDOW_BYTES, successor, window, window_suffix};
+use millpond_streams::operator::table_rows::TableRows;
 
 use crate::Moment;
 use crate::access::{Access, Keys, WindowRange};
@@ -28,7 +29,7 @@ const STEP_BYTES_MAX: usize = 4 << 20;
 pub struct StoreReader {
     source: Arc<Source>,
     schema: SchemaRef,
-    codec: TableCodec,
+    table: TableRows,
     /// `None`: no task has begun to fill it.
     store: Option<StoreId>,
     state: Arc<dyn Snapshot>,
@@ -57,9 +58,8 @@ impl Stored {
 impl StoreReader {
     /// Of what `state` has, a snapshot of `moment`'s engine.
     pub fn new(source: &Arc<Source>, schema: SchemaRef, moment: &Moment, state: Arc<dyn Snapshot>) -> Result<StoreReader> {
-        let codec = TableCodec::new(&schema::layout(source)).map_err(external)?;
-        let store = moment.engine.storage().state.find_store(&source.table_store());
-        Ok(StoreReader { source: Arc::clone(source), schema, codec, store, state })
+        let (table, store) = moment.engine.table_rows(source).map_err(external)?;
+        Ok(StoreReader { source: Arc::clone(source), schema, table, store, state })
     }
 
     /// The rows of `partitions`, one after the other; `None`: of all.
@@ -68,7 +68,7 @@ impl StoreReader {
             Keys::Lookup(tuples) => {
                 return Ok(Box::new(self.look_up(tuples, access.window, partitions.as_deref())?.into_iter().map(Ok)));
             }
-            Keys::All => (Vec::new(), None),
+            Keys::All => (self.table.range().start.to_vec(), self.table.range().end.map(<[u8]>::to_vec)),
             Keys::Range { prefix, lower, upper } => self.range(prefix, lower.as_ref(), upper.as_ref())?,
         };
         let mut partitions = partitions.unwrap_or_else(|| (0..self.source.partitions).collect()).into_iter();
@@ -79,7 +79,7 @@ impl StoreReader {
     fn look_up(&self, tuples: &[Vec<ScalarValue>], windows: WindowRange, among: Option<&[u32]>) -> Result<Vec<RecordBatch>> {
         let Some(store) = self.store.filter(|_| !tuples.is_empty()) else { return Ok(Vec::new()) };
         let columns = columns(&self.source, tuples)?;
-        let keys = self.codec.encode_keys(&columns, None).map_err(external)?;
+        let keys = self.table.encode_keys(&columns).map_err(external)?;
         let places = places(&self.source, &columns)?;
         let mut batches = Vec::new();
         for partition in (0..self.source.partitions).filter(|partition| among.is_none_or(|among| among.contains(partition))) {
@@ -89,7 +89,7 @@ impl StoreReader {
                 continue;
             }
             let mut stored = Stored { partition, ..Stored::default() };
-            if self.codec.windowed() {
+            if self.table.windowed() {
                 for key in here {
                     let (start, end) = window_bounds(key, windows);
                     self.scan(partition, &start, end.as_deref(), &mut |key, value| {
@@ -117,10 +117,10 @@ impl StoreReader {
         let encode = |last: Option<&ScalarValue>| -> Result<Vec<u8>> {
             let columns = prefix.iter().chain(last).map(|value| value.to_array()).collect::<Result<Vec<ArrayRef>>>()?;
             if columns.is_empty() {
-                return Ok(Vec::new());
+                return Ok(self.table.prefix().to_vec());
             }
             let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-            Ok(RowConverter::new(fields)?.convert_columns(&columns)?.row(0).as_ref().to_vec())
+            Ok([self.table.prefix(), RowConverter::new(fields)?.convert_columns(&columns)?.row(0).as_ref()].concat())
         };
         let start = match lower {
             Some((value, true)) => encode(Some(value))?,
@@ -143,7 +143,7 @@ impl StoreReader {
     /// Rows of the schema that queries see.
     fn decode(&self, stored: &Stored) -> Result<RecordBatch> {
         let rows = stored.rows.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
-        let decoded = self.codec.decode(rows).map_err(external)?;
+        let decoded = self.table.decode(rows).map_err(external)?;
         let count = decoded.num_rows();
         // The store has all but `rowpartition` and `rowoffset`, which come last.
         let mut columns = decoded.columns().to_vec();
@@ -212,7 +212,7 @@ struct Scanner {
 impl Scanner {
     fn step(&mut self, partition: u32) -> Result<RecordBatch> {
         let mut stored = Stored { partition, ..Stored::default() };
-        let windows = self.reader.codec.windowed().then_some(self.window);
+        let windows = self.reader.table.windowed().then_some(self.window);
         self.reader.scan(partition, &self.next, self.end.as_deref(), &mut |key, value| {
             if windows.is_some_and(|range| !overlaps(key, range)) {
                 return ControlFlow::Continue(());

@@ -14,14 +14,14 @@ use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use millpond_log::{Cleanup, Entry, FetchLimit, Fetched, Log, Payload, TopicConfig, TopicPartition, Transaction};
-use millpond_state::{Backend, KeyRange, MemoryBackend};
+use millpond_state::{Backend, MemoryBackend};
 
 use crate::operator::push::Subscriber;
-use crate::operator::table_key::TableCodec;
+use crate::operator::table_rows::TableRows;
 use crate::operator::{Counters, Incident};
 use crate::task::Stores;
-use crate::topology::{Node, OperatorSpec, SinkSpec};
-use crate::{Batch, Error, Result, Task, Topology};
+use crate::topology::{Node, OperatorSpec};
+use crate::{Batch, Error, Result, SubTopology, Task, Topology};
 
 /// How a run is cut.
 #[derive(Debug, Clone, Copy)]
@@ -265,26 +265,27 @@ impl Driver {
         Ok(self.entries(topic)?.iter().map(|entries| entries.iter().filter(control).count()).collect())
     }
 
-    /// The rows of a table, by the name of its store, in the order of its keys; see [`TableCodec::schema`].
-    pub fn table(&self, store: &str) -> Result<RecordBatch> {
-        let sink = self.sink(store)?;
-        let codec = TableCodec::new(&sink.layout)?;
-        let partitions = sink.partitions.max(self.topology.sub_topologies.iter().map(|sub| sub.partitions).max().unwrap_or(0));
+    /// The rows of a table, in the order of its keys; see [`TableRows::schema`].
+    pub fn table(&self, table: &str) -> Result<RecordBatch> {
+        let sub_topology = self.table_maker(table)?;
+        let table = TableRows::of(sub_topology)?;
+        let store = sub_topology.table_store(&self.topology.query);
+        let Some(id) = store.and_then(|store| self.backend.find_store(&store)) else { return table.decode(std::iter::empty()) };
+        let partitions = sub_topology.table_sink().map_or(0, |sink| sink.partitions).max(sub_topology.partitions);
         let mut rows = Vec::new();
-        let Some(id) = self.backend.find_store(store) else { return codec.decode(std::iter::empty()) };
         for partition in 0..partitions {
-            self.backend.scan(id, partition, KeyRange::ALL, &mut |key, value| {
+            self.backend.scan(id, partition, table.range(), &mut |key, value| {
                 rows.push((key.to_vec(), value.to_vec()));
                 ControlFlow::Continue(())
             })?;
         }
         rows.sort();
-        codec.decode(rows.iter().map(|(key, value)| (key.as_slice(), value.as_slice())))
+        table.decode(rows.iter().map(|(key, value)| (key.as_slice(), value.as_slice())))
     }
 
     /// The table as [`text`] shows it.
-    pub fn table_text(&self, store: &str) -> Result<String> {
-        text(&self.table(store)?)
+    pub fn table_text(&self, table: &str) -> Result<String> {
+        text(&self.table(table)?)
     }
 
     /// What a push query has given since this was last asked.
@@ -301,13 +302,9 @@ impl Driver {
         self.counters
     }
 
-    fn sink(&self, store: &str) -> Result<&SinkSpec> {
-        let nodes = self.topology.sub_topologies.iter().flat_map(|sub_topology| &sub_topology.nodes);
-        let mut sinks = nodes.filter_map(|node| match &node.operator {
-            OperatorSpec::Sink(spec) if spec.table_store.as_deref() == Some(store) => Some(spec),
-            _ => None,
-        });
-        sinks.next_back().ok_or_else(|| Error::Topology(format!("no sink keeps a table store \"{store}\"")))
+    fn table_maker(&self, table: &str) -> Result<&SubTopology> {
+        let mut makers = self.topology.sub_topologies.iter().filter(|sub| sub.table_sink().is_some_and(|sink| sink.sink == table));
+        makers.next_back().ok_or_else(|| Error::Topology(format!("nothing fills a table \"{table}\"")))
     }
 }
 

@@ -21,6 +21,7 @@ pub mod stream_source;
 pub mod stream_table_join;
 pub mod table_aggregate;
 pub mod table_key;
+pub mod table_rows;
 pub mod table_source;
 mod window;
 

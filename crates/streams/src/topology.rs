@@ -234,8 +234,8 @@ pub struct SinkSpec {
     pub columns: Vec<usize>,
     /// Input columns with the window's bounds, when `layout.windowed`.
     pub window: Option<(usize, usize)>,
-    /// The table's rows are kept here for pull queries, too. Keys: [`crate::operator::table_key`]; `None` for streams.
-    pub table_store: Option<String>,
+    /// Where the table's rows are for pull queries; `None` for streams.
+    pub table: Option<TableStore>,
     /// Windowed tables: rows are forgotten this long after their window's end.
     pub retention_ms: Option<i64>,
     /// Sink column that gives the record's timestamp, with its pattern for text.
@@ -244,6 +244,41 @@ pub struct SinkSpec {
     pub emit_every_update: bool,
     /// Only the table store is written, in the task's own partition; the topic is where the rows came from (a declared table).
     pub store_only: bool,
+}
+
+/// What has a table's rows for those who read it ([`crate::operator::table_rows`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableStore {
+    /// The store of this name; the sink writes them.
+    Own(String),
+    /// That of the aggregate which this node of the sink's sub-topology is: the rows follow from its groups.
+    Aggregate(usize),
+    /// Nothing of this query but the table's topic: another one reads them from there.
+    Topic,
+}
+
+impl SubTopology {
+    /// The name of a node's own store, in a query of that id.
+    pub fn store(&self, query: &str, node: usize) -> String {
+        format!("{query}/{}", self.nodes[node].id)
+    }
+
+    /// The name of the store that has the rows of the table that this fills, if it is one of the query's.
+    pub fn table_store(&self, query: &str) -> Option<String> {
+        Some(match self.table_sink()?.table.as_ref()? {
+            TableStore::Own(name) => name.clone(),
+            TableStore::Aggregate(node) => self.store(query, *node),
+            TableStore::Topic => return None,
+        })
+    }
+
+    /// The sink of a table, if this is what fills it.
+    pub fn table_sink(&self) -> Option<&SinkSpec> {
+        self.nodes.iter().find_map(|node| match &node.operator {
+            OperatorSpec::Sink(spec) if spec.table.is_some() => Some(spec),
+            _ => None,
+        })
+    }
 }
 
 impl SinkSpec {

@@ -158,7 +158,7 @@ fn what_is_dropped_leaves_nothing_behind() {
     rig.sql(WINDOWED).unwrap();
     rig.write("events", &[(&[1, 1], 1_000)]);
     rig.flush();
-    assert!(rig.stores().contains(&"table/counts".to_owned()));
+    assert!(rig.stores().contains(&"ctas_counts/aggregate".to_owned()));
     assert!(rig.topics().iter().any(|topic| topic.ends_with("-repartition")), "{:?}", rig.topics());
     rig.sql("DROP TABLE counts DELETE TOPIC").unwrap();
     assert_eq!((rig.stores(), rig.topics()), (stores, topics));
@@ -189,7 +189,7 @@ fn a_terminated_query_leaves_its_table() {
 fn a_query_called_table_takes_no_table_with_it() {
     let rig = Rig::new(1);
     rig.sql(STREAM).unwrap();
-    rig.sql("CREATE TABLE sums AS SELECT k, SUM(v) AS total FROM events GROUP BY k").unwrap();
+    rig.sql("CREATE TABLE sums (k BIGINT PRIMARY KEY, total BIGINT) WITH (kafka_topic = 'sums', partitions = 2)").unwrap();
     rig.sql("CREATE STREAM copy AS SELECT k, v FROM events").unwrap();
     rig.sql("INSERT INTO copy WITH (query_id = 'table') SELECT k, v FROM events").unwrap();
     rig.flush();

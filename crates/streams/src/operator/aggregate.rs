@@ -11,6 +11,8 @@
 //! AGG-2  the accumulators of an interval hold the stored state of each of their groups, merged in before its first row.
 //! AGG-3  rows come out at a flush, in the order in which their groups were first touched; with `EMIT FINAL` once, when the window closes.
 //! AGG-4  how the input is cut into batches, and where commits fall, does not change the state.
+//!
+//! Where the result is a table, its rows may be read from the groups ([`super::table_rows`]); then those outlast their windows.
 
 pub(crate) mod accumulators;
 pub(crate) mod group_store;
@@ -169,6 +171,15 @@ impl Aggregate {
             key: vec![GROUP],
             indices: Vec::new(),
         })
+    }
+
+    /// Its groups are a table's rows ([`super::table_rows`]), and are kept as long as those: for `retention_ms` after the end of their window, or
+    /// for ever.
+    pub fn keeping_rows(mut self, retention_ms: Option<i64>) -> Aggregate {
+        if let Some(store) = &mut self.store {
+            store.keep_for_table(retention_ms);
+        }
+        self
     }
 
     /// Evaluates, judges and assigns windows. `None`: nothing is left.
@@ -470,7 +481,8 @@ impl Operator for Aggregate {
         if stream_time_ms < i64::MAX
             && let Some(store) = &mut self.store
         {
-            store.expire(stream_time_ms.saturating_sub(self.retention_ms).saturating_add(windows.size_ms));
+            let closed_end = stream_time_ms.saturating_sub(self.retention_ms).saturating_add(windows.size_ms);
+            store.expire(stream_time_ms, closed_end);
         }
         Ok(())
     }

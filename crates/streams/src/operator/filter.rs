@@ -18,16 +18,18 @@ impl Filter {
     pub fn new(predicate: Arc<dyn PhysicalExpr>) -> Filter {
         Filter { predicate: Guarded::new(predicate) }
     }
+
+    /// The rows that it lets through.
+    pub fn apply(&self, batch: Batch, context: &mut Context<'_>) -> Result<Batch> {
+        let mask = self.predicate.mask(&batch, context)?;
+        if mask.true_count() == mask.len() { Ok(batch) } else { batch.filter(&mask) }
+    }
 }
 
 impl Operator for Filter {
     fn process(&mut self, _port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
-        let mask = self.predicate.mask(&batch, context)?;
-        match mask.true_count() {
-            0 => {}
-            count if count == mask.len() => context.forward(batch),
-            _ => context.forward(batch.filter(&mask)?),
-        }
+        let batch = self.apply(batch, context)?;
+        context.forward(batch);
         Ok(())
     }
 }

@@ -26,13 +26,19 @@ impl Project {
         };
         Ok(Project { expressions: expressions.iter().zip(schema.fields()).map(guarded).collect(), schema: nullable(schema) })
     }
+
+    /// The rows with the columns of the list.
+    pub fn apply(&self, batch: &Batch, context: &mut Context<'_>) -> Result<Batch> {
+        let columns = self.expressions.iter().map(|expression| expression.values(batch, context)).collect::<Result<_>>()?;
+        let rows = record_batch(&self.schema, columns, batch.num_rows())?;
+        Ok(batch.with_rows(rows))
+    }
 }
 
 impl Operator for Project {
     fn process(&mut self, _port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
-        let columns = self.expressions.iter().map(|expression| expression.values(&batch, context)).collect::<Result<_>>()?;
-        let rows = record_batch(&self.schema, columns, batch.num_rows())?;
-        context.forward(batch.with_rows(rows));
+        let batch = self.apply(&batch, context)?;
+        context.forward(batch);
         Ok(())
     }
 }

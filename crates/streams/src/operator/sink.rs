@@ -3,11 +3,11 @@
 //! ```text
 //!  stream  rows ─────────────────────────────────────► entries, by murmur2(key)
 //!  table   changes ─► last of each key, at a commit ─┬► entries: the row, or a tombstone
-//!                                                    └► table store
+//!                                                    └► the table's own store, if it has one
 //! ```
 //!
 //! SNK-1  a key of a table gives at most one record per commit: its last change. With `emit_every_update`, one per change.
-//! SNK-2  after a commit the table store has exactly what a reader of the topic from its beginning would have.
+//! SNK-2  after a commit the table's store has exactly what a reader of the topic from its beginning would have.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use super::table_key::{MILLIS, TableCodec, WINDOW_END, WINDOW_START};
 use super::table_source::last_of_each;
 use super::{Context, Incident, IncidentKind, Operator, partition};
 use crate::expression::DESCRIBED_MAX;
-use crate::topology::{SinkSpec, Windowed};
+use crate::topology::{SinkSpec, TableStore, Windowed};
 use crate::{Batch, Error, Result};
 
 /// So many rows of a table's changes wait for a commit before those that later ones replaced are dropped.
@@ -51,14 +51,20 @@ enum Writer {
 
 struct Table {
     codec: TableCodec,
+    /// Changes since the last commit.
+    waiting: Vec<Batch>,
+    waiting_rows: usize,
+    /// `None`: others have its rows.
+    kept: Option<Kept>,
+}
+
+/// The sink's own store of a table.
+struct Kept {
     store: StoreHandle,
     /// Of windowed tables that forget.
     retention_ms: Option<i64>,
     /// Windows that ended at or before this go with the next commit.
     expired_before_ms: Option<i64>,
-    /// Changes since the last commit.
-    waiting: Vec<Batch>,
-    waiting_rows: usize,
     writes: Writes,
 }
 
@@ -79,11 +85,15 @@ impl Sink {
             return Err(Error::Topology(format!("sink {} has other columns than its topic", spec.sink)));
         }
         let native = layout.value_format == Format::Native;
-        let table = match &spec.table_store {
-            Some(store) => {
+        let kept = match &spec.table {
+            Some(TableStore::Own(store)) => {
                 let config = StoreConfig { partitions: spec.partitions, retention_ms: spec.retention_from_start_ms() };
-                Some(Table::new(spec, StoreHandle::open(backend, store, partition, config)?, restored_ms)?)
+                Some(Kept::new(spec, StoreHandle::open(backend, store, partition, config)?, restored_ms))
             }
+            Some(TableStore::Aggregate(_) | TableStore::Topic) | None => None,
+        };
+        let table = match spec.table {
+            Some(_) => Some(Table { codec: TableCodec::new(layout)?, waiting: Vec::new(), waiting_rows: 0, kept }),
             None => None,
         };
         let pattern = match &spec.timestamp {
@@ -180,8 +190,8 @@ impl Sink {
         if rows == 0 {
             return Ok(());
         }
-        if let Some(table) = &mut self.table {
-            table.keep(&output, self.spec.layout.key_columns)?;
+        if let Some(Table { codec, kept: Some(kept), .. }) = &mut self.table {
+            kept.put(&output, self.spec.layout.key_columns, codec)?;
         }
         if self.spec.store_only {
             return Ok(());
@@ -262,8 +272,8 @@ impl Operator for Sink {
     }
 
     fn advance(&mut self, _stream_time_ms: i64, context: &mut Context<'_>) -> Result<()> {
-        if let (Some(table), Some(stream_time_ms)) = (&mut self.table, context.stream_time.millis()) {
-            table.expired_before_ms = table.retention_ms.map(|retention_ms| stream_time_ms.saturating_sub(retention_ms));
+        if let (Some(Table { kept: Some(kept), .. }), Some(stream_time_ms)) = (&mut self.table, context.stream_time.millis()) {
+            kept.expired_before_ms = kept.retention_ms.map(|retention_ms| stream_time_ms.saturating_sub(retention_ms));
         }
         Ok(())
     }
@@ -279,13 +289,13 @@ impl Operator for Sink {
     }
 
     fn write(&mut self, writes: &mut WriteSet) -> Result<()> {
-        if let Some(table) = &mut self.table {
-            let mut own = table.store.writes();
-            std::mem::swap(&mut own, &mut table.writes);
+        if let Some(Table { kept: Some(kept), .. }) = &mut self.table {
+            let mut own = kept.store.writes();
+            std::mem::swap(&mut own, &mut kept.writes);
             own.sort();
             writes.push(own);
-            if let Some(expired_before_ms) = table.expired_before_ms.take() {
-                writes.expiries.push((table.store.id, table.store.partition, Expiry { expired_before_ms }));
+            if let Some(expired_before_ms) = kept.expired_before_ms.take() {
+                writes.expiries.push((kept.store.id, kept.store.partition, Expiry { expired_before_ms }));
             }
         }
         Ok(())
@@ -293,18 +303,6 @@ impl Operator for Sink {
 }
 
 impl Table {
-    fn new(spec: &SinkSpec, store: StoreHandle, restored_ms: Option<i64>) -> Result<Table> {
-        let retention_ms = spec.retention_ms.filter(|_| spec.layout.windowed.is_some());
-        let codec = TableCodec::new(&spec.layout)?;
-        if let (Some(retention_ms), Some(restored_ms)) = (retention_ms, restored_ms) {
-            // The backend may not know any more what was committed before a restart.
-            let expired_before_ms = restored_ms.saturating_sub(retention_ms);
-            store.backend.set_expiry(store.id, store.partition, Expiry { expired_before_ms });
-        }
-        let (waiting, writes) = (Vec::new(), store.writes());
-        Ok(Table { codec, store, retention_ms, expired_before_ms: None, waiting, waiting_rows: 0, writes })
-    }
-
     /// The store keys of a batch's rows.
     fn keys(&self, spec: &SinkSpec, batch: &Batch) -> Result<BinaryArray> {
         let columns: Vec<ArrayRef> =
@@ -330,12 +328,25 @@ impl Table {
         let last = last_of_each((0..keys.len()).map(|row| keys.value(row)));
         if last.len() == batch.num_rows() { Ok(batch) } else { batch.take(&UInt32Array::from(last)) }
     }
+}
 
-    fn keep(&mut self, output: &Output, key_columns: usize) -> Result<()> {
+impl Kept {
+    fn new(spec: &SinkSpec, store: StoreHandle, restored_ms: Option<i64>) -> Kept {
+        let retention_ms = spec.retention_ms.filter(|_| spec.layout.windowed.is_some());
+        if let (Some(retention_ms), Some(restored_ms)) = (retention_ms, restored_ms) {
+            // The backend may not know any more what was committed before a restart.
+            let expired_before_ms = restored_ms.saturating_sub(retention_ms);
+            store.backend.set_expiry(store.id, store.partition, Expiry { expired_before_ms });
+        }
+        let writes = store.writes();
+        Kept { store, retention_ms, expired_before_ms: None, writes }
+    }
+
+    fn put(&mut self, output: &Output, key_columns: usize, codec: &TableCodec) -> Result<()> {
         let (keys, values) = output.columns.split_at(key_columns);
         let windows = output.windows.as_ref().map(|(starts, ends)| (&starts.values()[..], &ends.values()[..]));
-        let keys = self.codec.encode_keys(keys, windows)?;
-        let values = self.codec.encode_values(&output.timestamps, values)?;
+        let keys = codec.encode_keys(keys, windows)?;
+        let values = codec.encode_values(&output.timestamps, values)?;
         let gone = output.tombstones.as_ref().expect("a table's rows say which are gone");
         for row in 0..keys.len() {
             if gone.value(row) {
@@ -359,7 +370,7 @@ impl Writer {
         }
         fields.extend(layout.columns[layout.key_columns..].iter().map(declared));
         fields.push(Field::new(TIMESTAMP, DataType::Int64, false));
-        if spec.table_store.is_some() {
+        if spec.table.is_some() {
             fields.push(Field::new(TOMBSTONE, DataType::Boolean, false));
         }
         Writer::Native { schema: Arc::new(Schema::new(fields)) }

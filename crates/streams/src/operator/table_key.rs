@@ -117,13 +117,18 @@ impl TableCodec {
         Ok((timestamps, columns))
     }
 
-    /// Keys and values as stored, into rows of [`TableCodec::schema`]. The bytes must be this table's: they are trusted.
-    pub fn decode<'a>(&self, rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<RecordBatch> {
-        let (keys, values): (Vec<&[u8]>, Vec<&[u8]>) = rows.into_iter().unzip();
+    /// The key columns.
+    pub(crate) fn decode_keys(&self, keys: &[&[u8]]) -> Result<Vec<ArrayRef>> {
         let parser = self.keys.parser();
         let suffix = if self.windowed { WINDOW_BYTES } else { 0 };
         let bare = keys.iter().map(|key| parser.parse(&key[..key.len() - suffix]));
-        let mut columns = self.keys.convert_rows(bare)?;
+        Ok(self.keys.convert_rows(bare)?)
+    }
+
+    /// Keys and values as stored, into rows of [`TableCodec::schema`]. The bytes must be this table's: they are trusted.
+    pub fn decode<'a>(&self, rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<RecordBatch> {
+        let (keys, values): (Vec<&[u8]>, Vec<&[u8]>) = rows.into_iter().unzip();
+        let mut columns = self.decode_keys(&keys)?;
         let (timestamps, value_columns) = self.decode_values(values.iter().copied())?;
         columns.extend(value_columns);
         if self.windowed {

@@ -25,7 +25,7 @@ use crate::operator::table_aggregate::TableAggregate;
 use crate::operator::table_source::TableSource;
 use crate::operator::{Counters, Operator};
 use crate::time::StreamTime;
-use crate::topology::{AggregateSpec, Node, OnDataLoss, OperatorSpec, Phase, SourceSpec, WindowKind};
+use crate::topology::{AggregateSpec, Node, OnDataLoss, OperatorSpec, Phase, SourceSpec, TableStore, WindowKind};
 use crate::{Error, Result, SubTopology};
 
 /// What the nodes of one task are made with.
@@ -131,7 +131,7 @@ impl Builder<'_> {
                 self.source(description(topic, *table, Some(*upstream_partitions)), Box::new(source))?
             }
             operator => {
-                let operator = self.operator(node, operator)?;
+                let operator = self.operator(index, node, operator)?;
                 if let Some(layout) = operator.layout() {
                     self.positions.check_layout(&node.id, layout)?;
                 }
@@ -140,12 +140,12 @@ impl Builder<'_> {
         })
     }
 
-    fn operator(&mut self, node: &Node, operator: &OperatorSpec) -> Result<Box<dyn Operator>> {
+    fn operator(&mut self, index: usize, node: &Node, operator: &OperatorSpec) -> Result<Box<dyn Operator>> {
         Ok(match operator {
             OperatorSpec::Filter { predicate } => Box::new(Filter::new(predicate.clone())),
             OperatorSpec::Project { expressions } => Box::new(Project::new(expressions, &node.schema)?),
             OperatorSpec::Merge => Box::new(Merge::new(&node.schema)),
-            OperatorSpec::Aggregate(spec) => self.aggregate(node, spec)?,
+            OperatorSpec::Aggregate(spec) => self.aggregate(index, node, spec)?,
             OperatorSpec::TableAggregate(spec) => {
                 Box::new(TableAggregate::new(spec, self.schema(node, 0), &node.schema, self.open(node)?)?)
             }
@@ -165,12 +165,23 @@ impl Builder<'_> {
         })
     }
 
-    fn aggregate(&mut self, node: &Node, spec: &AggregateSpec) -> Result<Box<dyn Operator>> {
+    fn aggregate(&mut self, index: usize, node: &Node, spec: &AggregateSpec) -> Result<Box<dyn Operator>> {
         let input = self.schema(node, 0);
+        let table = self.sub_topology.table_sink().filter(|sink| sink.table == Some(TableStore::Aggregate(index)));
         Ok(match (spec.window.map(|window| window.kind), spec.phase) {
             (Some(WindowKind::Session { .. }), _) => Box::new(SessionAggregate::new(spec, input, &node.schema, self.open(node)?)?),
             (_, Phase::Partial) => Box::new(Aggregate::new(spec, input, &node.schema, None)?),
-            _ => Box::new(Aggregate::new(spec, input, &node.schema, Some(self.open(node)?))?),
+            _ => {
+                let store = match table {
+                    Some(sink) => self.open_for(node, sink.retention_from_start_ms())?,
+                    None => self.open(node)?,
+                };
+                let aggregate = Aggregate::new(spec, input, &node.schema, Some(store))?;
+                Box::new(match table {
+                    Some(sink) => aggregate.keeping_rows(sink.retention_ms),
+                    None => aggregate,
+                })
+            }
         })
     }
 
@@ -197,7 +208,11 @@ impl Builder<'_> {
             OperatorSpec::Aggregate(spec) => spec.window,
             _ => None,
         };
-        let config = StoreConfig { partitions: self.sub_topology.partitions, retention_ms: window.map(|window| window.retention_ms) };
+        self.open_for(node, window.map(|window| window.retention_ms))
+    }
+
+    fn open_for(&self, node: &Node, retention_ms: Option<i64>) -> Result<StoreHandle> {
+        let config = StoreConfig { partitions: self.sub_topology.partitions, retention_ms };
         StoreHandle::open(&self.stores.backend, &format!("{}/{}", self.query, node.id), self.partition, config)
     }
 

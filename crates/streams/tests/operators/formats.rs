@@ -107,7 +107,7 @@ fn a_table_is_written_as_records_with_tombstones() {
     written.sort();
     let row = |key: &str, value: Option<&str>, time_ms| (key.to_owned(), value.map(str::to_owned), time_ms);
     assert_eq!(written, [row("1", None, 20), row("1", Some(r#"{"v":"a"}"#), 10), row("2", Some(r#"{"v":"b"}"#), 11)]);
-    assert_eq!(driver.table_text("table/out").unwrap(), lines("k v rowtime\n 2 b 1970-01-01T00:00:00.011"));
+    assert_eq!(driver.table_text("out").unwrap(), lines("k v rowtime\n 2 b 1970-01-01T00:00:00.011"));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn windowed_keys_go_through_bytes() {
     let expected = "k v windowstart windowend rowtime
         7 a 1970-01-01T00:00:00.010 1970-01-01T00:00:00.020 1970-01-01T00:00:00.015
         7 b 1970-01-01T00:00:00.020 1970-01-01T00:00:00.030 1970-01-01T00:00:00.025";
-    assert_eq!(driver.table_text("table/bytes").unwrap(), lines(expected));
+    assert_eq!(driver.table_text("bytes").unwrap(), lines(expected));
 
     let entries = driver.entries("bytes").unwrap().remove(0);
     let mut back = Driver::new(pass(spec("bytes", bytes), to("out", &native)), &[("bytes", 1)]).unwrap();
@@ -141,5 +141,5 @@ fn windowed_keys_go_through_bytes() {
         back.write("bytes", 0, entry.as_ref().clone()).unwrap();
     }
     back.run().unwrap();
-    assert_eq!(back.table_text("table/out").unwrap(), lines(expected));
+    assert_eq!(back.table_text("out").unwrap(), lines(expected));
 }

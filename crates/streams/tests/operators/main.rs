@@ -9,4 +9,5 @@ mod repartitioned_join;
 mod splits;
 mod stream_source;
 mod table;
+mod table_rows;
 mod topologies;

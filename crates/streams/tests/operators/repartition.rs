@@ -96,5 +96,5 @@ fn a_table_moves_by_its_changes() {
     driver.run().unwrap();
     driver.write_rows("in", 0, "k:Int64 v:Utf8 $timestamp:Int64 $tombstone:Boolean\n 1 - 20 true\n 2 c 21 false").unwrap();
     driver.run().unwrap();
-    assert_eq!(driver.table_text("table/out").unwrap(), lines("k v rowtime\n 2 c 1970-01-01T00:00:00.021"));
+    assert_eq!(driver.table_text("out").unwrap(), lines("k v rowtime\n 2 c 1970-01-01T00:00:00.021"));
 }

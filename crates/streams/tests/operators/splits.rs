@@ -44,7 +44,7 @@ fn run(changes: &[Change], pace: Pace, restart_at: Option<usize>) -> (String, St
     }
     driver.run().unwrap();
     let read = driver.read("out").unwrap().map(|rows| last_records(&sorted_text(&rows).unwrap())).unwrap_or_default();
-    (driver.table_text("table/out").unwrap(), read)
+    (driver.table_text("out").unwrap(), read)
 }
 
 /// What the topic's records leave of each key: by the latest time.

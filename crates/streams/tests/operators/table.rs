@@ -26,14 +26,14 @@ fn a_table_has_the_last_row_of_each_key() {
     driver.write_rows("in", 0, &rows).unwrap();
     driver.run().unwrap();
     let table = "k v rowtime\n 1 11 1970-01-01T00:00:00.003\n 2 20 1970-01-01T00:00:00.002";
-    assert_eq!(driver.table_text("table/out").unwrap(), lines(table));
+    assert_eq!(driver.table_text("out").unwrap(), lines(table));
     assert_eq!(driver.read_text("out").unwrap(), lines("k v $timestamp $tombstone\n 2 20 2 false\n 1 11 3 false"));
     assert_eq!(driver.counters().null_key, 1);
 
     driver.restart().unwrap();
     driver.write_rows("in", 0, &format!("{HEAD} 2 - 8 true")).unwrap();
     driver.run().unwrap();
-    assert_eq!(driver.table_text("table/out").unwrap(), lines("k v rowtime\n 1 11 1970-01-01T00:00:00.003"));
+    assert_eq!(driver.table_text("out").unwrap(), lines("k v rowtime\n 1 11 1970-01-01T00:00:00.003"));
     assert!(driver.read_text("out").unwrap().ends_with("\n2 - 8 true"));
 }
 
@@ -45,7 +45,7 @@ fn a_commit_gives_one_record_of_a_key_unless_every_update_is_wanted() {
         driver.write_rows("in", 0, &format!("{HEAD} 1 10 1 false\n 1 11 2 false\n 1 12 3 false")).unwrap();
         driver.run().unwrap();
         assert_eq!(driver.read_text("out").unwrap(), lines(&format!("k v $timestamp $tombstone\n {expected}")));
-        assert_eq!(driver.table_text("table/out").unwrap(), lines("k v rowtime\n 1 12 1970-01-01T00:00:00.003"));
+        assert_eq!(driver.table_text("out").unwrap(), lines("k v rowtime\n 1 12 1970-01-01T00:00:00.003"));
     }
 }
 
@@ -55,7 +55,7 @@ fn a_store_only_sink_leaves_the_topic_alone() {
     driver.write_rows("in", 0, &format!("{HEAD} 1 10 1 false")).unwrap();
     driver.run().unwrap();
     assert_eq!(driver.read("out").unwrap(), None);
-    assert_eq!(driver.table_text("table/out").unwrap(), lines("k v rowtime\n 1 10 1970-01-01T00:00:00.001"));
+    assert_eq!(driver.table_text("out").unwrap(), lines("k v rowtime\n 1 10 1970-01-01T00:00:00.001"));
 }
 
 #[test]

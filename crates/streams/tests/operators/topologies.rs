@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use millpond_formats::Format;
-use millpond_streams::topology::{Node, OnDataLoss, OnError, OperatorSpec, RecordLayout, SinkSpec, SourceColumn, SourceSpec};
+use millpond_streams::topology::{Node, OnDataLoss, OnError, OperatorSpec, RecordLayout, SinkSpec, SourceColumn, SourceSpec, TableStore};
 use millpond_streams::{SubTopology, Topology};
 
 /// `k:Int64 v:Utf8`, as the driver's tables of text have it.
@@ -49,7 +49,7 @@ pub fn sink(name: &str, layout: RecordLayout, partitions: u32, table: bool) -> S
         columns: (0..layout.columns.len()).collect(),
         layout,
         window: None,
-        table_store: table.then(|| format!("table/{name}")),
+        table: table.then(|| TableStore::Own(format!("table/{name}"))),
         retention_ms: None,
         timestamp: None,
         emit_every_update: false,
