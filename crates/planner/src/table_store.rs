@@ -46,12 +46,10 @@ fn aggregate_of(flow: &Flow, layout: &RecordLayout, forgets: bool) -> Result<Opt
         let node = &flow.nodes[at];
         match &node.operator {
             OperatorSpec::Filter { .. } => {}
-            OperatorSpec::Project { expressions } => {
-                match key.iter().map(|column| column_index(&expressions[*column])).collect() {
-                    Some(before) => key = before,
-                    None => return Ok(None),
-                }
-            }
+            OperatorSpec::Project { expressions } => match key.iter().map(|column| column_index(&expressions[*column])).collect() {
+                Some(before) => key = before,
+                None => return Ok(None),
+            },
             OperatorSpec::Aggregate(spec) => {
                 let groups = node.schema.fields().len() - bounds - spec.aggregates.len();
                 let is_key = groups == layout.key_columns && key.iter().copied().eq(0..groups + bounds);
@@ -79,7 +77,8 @@ fn gives_changes(spec: &AggregateSpec) -> bool {
 fn is_small(spec: &AggregateSpec) -> Result<bool> {
     for call in &spec.aggregates {
         let states = call.function.state_fields()?;
-        if states.iter().any(|state| state.data_type().is_nested() || matches!(state.data_type(), DataType::Binary | DataType::LargeBinary)) {
+        if states.iter().any(|state| state.data_type().is_nested() || matches!(state.data_type(), DataType::Binary | DataType::LargeBinary))
+        {
             return Ok(false);
         }
     }
