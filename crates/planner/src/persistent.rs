@@ -35,7 +35,11 @@ pub fn create_as(statement: &CreateAs, text: &str, snapshot: &Snapshot, settings
     let plan = Plan::of(&statement.query, snapshot, &settings)?;
     let id = query_id(kind, &statement.name);
     let source = sink_source(statement, text, kind, &properties, &plan, snapshot, &settings)?;
-    let query = catalog_query(id, text, &plan.rewritten, &source.name, &settings);
+    let rows_before = match snapshot.queries.get(&id) {
+        Some(replaced) => replaced.rows_before,
+        None => snapshot.sources.contains_key(&source.name),
+    };
+    let query = Query { rows_before, ..catalog_query(id, text, &plan.rewritten, &source.name, &settings) };
     let apart = check_apart(&query.reads, &source, snapshot);
     let topology = plan.into_topology(&query.id, &source, snapshot, &settings, None)?;
     if statement.or_replace {
@@ -93,6 +97,10 @@ pub fn materialize(table: &Source) -> Topology {
         fields.extend([time_field("windowstart"), time_field("windowend")]);
         (fields.len() - 2, fields.len() - 1)
     });
+    let window_size_ms = match layout.windowed {
+        Some(topology::Windowed::Time { size_ms }) => size_ms,
+        Some(topology::Windowed::Session) | None => 0,
+    };
     let schema = Arc::new(arrow::datatypes::Schema::new(fields));
     let sink = SinkSpec {
         sink: table.name.clone(),
@@ -102,7 +110,7 @@ pub fn materialize(table: &Source) -> Topology {
         layout,
         window,
         table: Some(TableStore::Own(table.table_store())),
-        retention_ms: table.retention_ms,
+        retention_ms: table.retention_ms.map(|retention_ms| after_window_ms(retention_ms, window_size_ms)),
         timestamp: None,
         emit_every_update: false,
         store_only: true,
@@ -146,6 +154,7 @@ fn catalog_query(id: String, text: &str, rewritten: &Rewritten, sink: &str, sett
         sink: sink.to_string(),
         state: QueryState::Running,
         reset: None,
+        rows_before: false,
     }
 }
 
@@ -279,15 +288,20 @@ impl Plan {
         Ok(sink.columns.iter().map(|column| names.iter().position(|name| *name == column.name)).collect())
     }
 
-    /// RETENTION counts from a window's start; the store counts from its end.
+    /// As [`after_window_ms`].
     fn kept_after_window_ms(&self, sink: &Source) -> Option<i64> {
         let retention_ms = self.retention_ms.or(sink.retention_ms)?;
         let size_ms = match self.window?.kind {
             topology::WindowKind::Time { size_ms, .. } => size_ms,
             topology::WindowKind::Session { .. } => 0,
         };
-        Some((retention_ms - size_ms).max(0))
+        Some(after_window_ms(retention_ms, size_ms))
     }
+}
+
+/// RETENTION counts from a window's start; the store counts from its end.
+fn after_window_ms(retention_ms: i64, size_ms: i64) -> i64 {
+    (retention_ms - size_ms).max(0)
 }
 
 /// The source that CREATE … AS makes.

@@ -85,6 +85,14 @@ fn check_plans(old_sink: &Source, old: &Topology, sink: &Source, new: &Topology)
     if changed.is_empty() && !table {
         changed = before.changed_columns(&after, old_sink);
     }
+    let kept_in = |topology: &Topology| {
+        let sink = topology.sub_topologies.iter().find_map(SubTopology::table_sink);
+        sink.and_then(|sink| sink.table.as_ref().map(std::mem::discriminant))
+    };
+    // What has the rows of a table follows from these.
+    if changed.is_empty() && kept_in(old) != kept_in(new) {
+        changed.push("timestamp, or retention".to_string());
+    }
     match changed.as_slice() {
         [] => Ok(()),
         changed => Err(refusal(&sink.name, &format!("its query cannot change its {}", changed.join(", ")))),

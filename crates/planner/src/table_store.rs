@@ -1,13 +1,18 @@
-//! Which store has the rows of a query's table.
+//! What has the rows of a query's table.
 //!
 //! ```text
-//!   aggregate, by the table's key ─► HAVING ─► SELECT list ─► sink      the aggregate's: each row follows from its group
-//!   the same, of a query that has been reset               ─► sink      none: rows of before are in the table's topic only
-//!   anything else                                          ─► sink      the sink's own
+//!   aggregate, by the table's key ─► HAVING ─► SELECT list ─► sink      the aggregate's store: each row follows from its group
+//!   the same, where there are rows that it does not know   ─► sink      the table's topic only
+//!   anything else                                          ─► sink      the sink's own store
 //! ```
-//! A group's state then outlasts its window, for as long as its row does. That is no loss where it is about as large as the row.
+//! A group's state then outlasts its window, as its row does. That is no loss where it is about as large as the row.
+
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::logical_expr::Volatility;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millpond_catalog::{Snapshot, Source};
 use millpond_streams::topology::{AggregateSpec, Emit, OperatorSpec, Phase, RecordLayout, TableStore, WindowKind};
 
@@ -15,7 +20,8 @@ use crate::Result;
 use crate::lower::{Flow, column_index};
 use crate::schema::timestamp_column;
 
-/// Of the table `sink` of a query, whose columns, and behind them its window's bounds, the flow gives in their order. `forgets`: rows go with their windows.
+/// Of the table `sink` of a query, whose columns, and behind them its window's bounds, the flow gives in their order. `forgets`: windows go when their
+/// retention is over.
 pub(crate) fn table_store(
     query: &str,
     flow: &Flow,
@@ -24,20 +30,23 @@ pub(crate) fn table_store(
     forgets: bool,
     snapshot: &Snapshot,
 ) -> Result<TableStore> {
-    let is_reset = snapshot.queries.get(query).is_some_and(|query| query.reset.is_some());
+    let has_other_rows = match snapshot.queries.get(query) {
+        Some(query) => query.reset.is_some() || query.rows_before,
+        None => snapshot.sources.contains_key(&sink.name),
+    };
     let aggregate = match timestamp_column(sink) {
-        None if flow.partitions == sink.partitions => aggregate_of(flow, layout, forgets)?,
+        None if !forgets && flow.partitions == sink.partitions => aggregate_of(flow, layout)?,
         _ => None,
     };
     Ok(match aggregate {
-        Some(_) if is_reset => TableStore::Topic,
+        Some(_) if has_other_rows => TableStore::Topic,
         Some(node) => TableStore::Aggregate(node),
         None => TableStore::Own(sink.table_store()),
     })
 }
 
 /// The node whose groups are the rows.
-fn aggregate_of(flow: &Flow, layout: &RecordLayout, forgets: bool) -> Result<Option<usize>> {
+fn aggregate_of(flow: &Flow, layout: &RecordLayout) -> Result<Option<usize>> {
     let bounds = if layout.windowed.is_some() { 2 } else { 0 };
     // Where the table's key is among a node's columns.
     let mut key: Vec<usize> = (0..layout.key_columns).chain((0..bounds).map(|bound| layout.columns.len() + bound)).collect();
@@ -45,7 +54,7 @@ fn aggregate_of(flow: &Flow, layout: &RecordLayout, forgets: bool) -> Result<Opt
     loop {
         let node = &flow.nodes[at];
         match &node.operator {
-            OperatorSpec::Filter { .. } => {}
+            OperatorSpec::Filter { predicate } if repeats(predicate)? => {}
             OperatorSpec::Project { expressions } => match key.iter().map(|column| column_index(&expressions[*column])).collect() {
                 Some(before) => key = before,
                 None => return Ok(None),
@@ -55,7 +64,7 @@ fn aggregate_of(flow: &Flow, layout: &RecordLayout, forgets: bool) -> Result<Opt
                 let is_key = groups == layout.key_columns && key.iter().copied().eq(0..groups + bounds);
                 let of_one_type = node.schema.fields().iter().zip(&layout.columns[..layout.key_columns]);
                 let is_encoded_alike = of_one_type.into_iter().all(|(group, key)| group.data_type() == key.data_type());
-                let is_kept = bounds == 0 || forgets || is_small(spec)?;
+                let is_kept = bounds == 0 || is_small(spec)?;
                 return Ok((gives_changes(spec) && is_key && is_encoded_alike && is_kept).then_some(at));
             }
             _ => return Ok(None),
@@ -65,6 +74,15 @@ fn aggregate_of(flow: &Flow, layout: &RecordLayout, forgets: bool) -> Result<Opt
             _ => return Ok(None),
         }
     }
+}
+
+/// Whether the expression gives the same again for the same row.
+fn repeats(expression: &Arc<dyn PhysicalExpr>) -> Result<bool> {
+    let varies = |expression: &Arc<dyn PhysicalExpr>| {
+        let function = expression.downcast_ref::<ScalarFunctionExpr>();
+        function.is_some_and(|function| function.fun().signature().volatility != Volatility::Immutable)
+    };
+    Ok(!expression.exists(|expression| Ok(varies(expression)))?)
 }
 
 /// Whether a group is given whenever it changes, and stays where it is.

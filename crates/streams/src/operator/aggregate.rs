@@ -173,11 +173,10 @@ impl Aggregate {
         })
     }
 
-    /// Its groups are a table's rows ([`super::table_rows`]), and are kept as long as those: for `retention_ms` after the end of their window, or
-    /// for ever.
-    pub fn keeping_rows(mut self, retention_ms: Option<i64>) -> Aggregate {
+    /// Its groups are a table's rows ([`super::table_rows`]): they stay.
+    pub fn keeping_groups(mut self) -> Aggregate {
         if let Some(store) = &mut self.store {
-            store.keep_for_table(retention_ms);
+            store.keep_groups();
         }
         self
     }
@@ -481,8 +480,7 @@ impl Operator for Aggregate {
         if stream_time_ms < i64::MAX
             && let Some(store) = &mut self.store
         {
-            let closed_end = stream_time_ms.saturating_sub(self.retention_ms).saturating_add(windows.size_ms);
-            store.expire(stream_time_ms, closed_end);
+            store.expire(stream_time_ms.saturating_sub(self.retention_ms).saturating_add(windows.size_ms));
         }
         Ok(())
     }

@@ -347,7 +347,7 @@ impl Operator for SessionAggregate {
             }
         }
         if stream_time_ms < i64::MAX {
-            self.store.expire(stream_time_ms, stream_time_ms.saturating_sub(self.retention_ms).saturating_sub(1));
+            self.store.expire(stream_time_ms.saturating_sub(self.retention_ms).saturating_sub(1));
         }
         Ok(())
     }

@@ -167,21 +167,15 @@ impl Builder<'_> {
 
     fn aggregate(&mut self, index: usize, node: &Node, spec: &AggregateSpec) -> Result<Box<dyn Operator>> {
         let input = self.schema(node, 0);
-        let table = self.sub_topology.table_sink().filter(|sink| sink.table == Some(TableStore::Aggregate(index)));
+        let is_table = self.sub_topology.table_sink().is_some_and(|sink| sink.table == Some(TableStore::Aggregate(index)));
         Ok(match (spec.window.map(|window| window.kind), spec.phase) {
             (Some(WindowKind::Session { .. }), _) => Box::new(SessionAggregate::new(spec, input, &node.schema, self.open(node)?)?),
             (_, Phase::Partial) => Box::new(Aggregate::new(spec, input, &node.schema, None)?),
-            _ => {
-                let store = match table {
-                    Some(sink) => self.open_for(node, sink.retention_from_start_ms())?,
-                    None => self.open(node)?,
-                };
-                let aggregate = Aggregate::new(spec, input, &node.schema, Some(store))?;
-                Box::new(match table {
-                    Some(sink) => aggregate.keeping_rows(sink.retention_ms),
-                    None => aggregate,
-                })
+            _ if is_table => {
+                let store = self.open_for(node, None)?;
+                Box::new(Aggregate::new(spec, input, &node.schema, Some(store))?.keeping_groups())
             }
+            _ => Box::new(Aggregate::new(spec, input, &node.schema, Some(self.open(node)?))?),
         })
     }
 

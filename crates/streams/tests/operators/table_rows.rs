@@ -21,8 +21,6 @@ const SIZE_MS: i64 = 100;
 #[derive(Debug, Clone, Copy)]
 struct Case {
     windowed: bool,
-    /// Behind a window's end.
-    retention_ms: Option<i64>,
     emit: Emit,
 }
 
@@ -34,7 +32,7 @@ fn tens(case: Case, table: TableStore) -> Topology {
     let window = case.windowed.then_some(WindowSpec {
         kind: WindowKind::Time { size_ms: SIZE_MS, advance_ms: SIZE_MS },
         grace_ms: 50,
-        retention_ms: case.retention_ms.map_or(150, |retention_ms| retention_ms + SIZE_MS),
+        retention_ms: 150,
     });
     let calls = vec![AggregateCall { function: Arc::new(count), filter: None }];
     let spec = AggregateSpec { phase: Phase::Single, group: vec![key], aggregates: calls, window, emit: case.emit };
@@ -49,7 +47,6 @@ fn tens(case: Case, table: TableStore) -> Topology {
         layout: RecordLayout { windowed: case.windowed.then_some(Windowed::Time { size_ms: SIZE_MS }), ..layout("k:Int64 tens:Int64", 1) },
         columns: vec![1, 0],
         window: case.windowed.then_some((2, 3)),
-        retention_ms: case.retention_ms,
         table: Some(table),
         ..sink("out", layout("k:Int64 tens:Int64", 1), 1, true)
     };
@@ -77,14 +74,8 @@ fn what_is_read_from_groups_is_what_the_sink_would_have_kept() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
-    let unwindowed = Case { windowed: false, retention_ms: None, emit: Emit::Changes };
-    let cases = [
-        unwindowed,
-        Case { emit: Emit::EveryUpdate, ..unwindowed },
-        Case { windowed: true, ..unwindowed },
-        Case { windowed: true, retention_ms: Some(300), ..unwindowed },
-    ];
-    for case in cases {
+    let unwindowed = Case { windowed: false, emit: Emit::Changes };
+    for case in [unwindowed, Case { emit: Emit::EveryUpdate, ..unwindowed }, Case { windowed: true, ..unwindowed }] {
         let stores = [TableStore::Own("table/out".into()), TableStore::Aggregate(1)];
         let pace = Pace { rows_max: 7, commit_every: 2 };
         let mut drivers = stores.map(|store| Driver::new(tens(case, store), &[("in", 1)]).unwrap().with_pace(pace));

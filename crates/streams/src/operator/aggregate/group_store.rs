@@ -24,19 +24,13 @@ const OPEN: u8 = 2;
 /// What a scan shows keys and values to.
 type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
-/// How long groups are kept whose window has closed.
-#[derive(Debug, Clone, Copy)]
-enum Kept {
-    WhileOpen,
-    AsRows { retention_ms: Option<i64> },
-}
-
 pub(crate) struct GroupStore {
     overlay: Overlay,
     /// Windows that ended at or before this take no more rows: they are emitted, or beyond what is retained.
     closed_end: i64,
     emits_final: bool,
-    kept: Kept,
+    /// Groups stay when their window is closed.
+    keeps_groups: bool,
     /// No open window in the store ends before this; `None`: there is none.
     earliest_open: Option<i64>,
     /// No group in the store has a window that ends after this; `None`: without windows.
@@ -50,7 +44,7 @@ impl GroupStore {
             overlay: handle.overlay(),
             closed_end: i64::MIN,
             emits_final,
-            kept: Kept::WhileOpen,
+            keeps_groups: false,
             earliest_open: None,
             last_end: None,
             last_end_moved: false,
@@ -69,9 +63,8 @@ impl GroupStore {
         Ok(store)
     }
 
-    /// The groups are a table's rows, which are there no longer than so long after the end of their window.
-    pub(crate) fn keep_for_table(&mut self, retention_ms: Option<i64>) {
-        self.kept = Kept::AsRows { retention_ms };
+    pub(crate) fn keep_groups(&mut self) {
+        self.keeps_groups = true;
     }
 
     pub(crate) fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
@@ -165,16 +158,12 @@ impl GroupStore {
         Ok(earliest)
     }
 
-    /// Closes the windows that ended at or before `closed_end` and forgets those of which nothing is needed any more.
-    pub(crate) fn expire(&mut self, stream_time_ms: i64, closed_end: i64) {
-        let expired_before_ms = match self.kept {
-            Kept::WhileOpen => Some(closed_end),
-            Kept::AsRows { retention_ms } => retention_ms.map(|retention_ms| stream_time_ms.saturating_sub(retention_ms)),
-        };
-        if let Some(expired_before_ms) = expired_before_ms {
+    /// Closes the windows that ended at or before `expired_before_ms`, and forgets them unless groups stay.
+    pub(crate) fn expire(&mut self, expired_before_ms: i64) {
+        if !self.keeps_groups {
             self.overlay.set_expiry(Expiry { expired_before_ms });
         }
-        self.closed(closed_end);
+        self.closed(expired_before_ms);
     }
 
     fn closed(&mut self, end: i64) {
