@@ -74,6 +74,9 @@ fn its_aggregates_and_repartition_topics_are_made_anew() {
     let (mut stores, topics) = (rig.stores(), rig.topics());
     // Which reset the state was made behind.
     stores.push("ctas_counts/$counters".to_owned());
+    // Its table is read from the topic then.
+    let of_table = ["materialize_counts/0/$counters", "materialize_counts/0/positions", "materialize_counts/source-counts", "table/counts"];
+    stores.extend(of_table.map(str::to_owned));
     for to in ["", " TO EARLIEST"] {
         rig.sql(&format!("ALTER QUERY ctas_counts RESET{to}")).unwrap();
         rig.flush();
