@@ -7,6 +7,7 @@
 //! ```
 //! A group's state then outlasts its window, as its row does. That is no loss where it is about as large as the row.
 
+use std::slice;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -20,7 +21,7 @@ use crate::Result;
 use crate::lower::{Flow, column_index};
 use crate::schema::timestamp_column;
 
-/// Of the table `sink` of a query, whose columns, and behind them its window's bounds, the flow gives in their order. `forgets`: windows go when their
+/// Of the table `sink` of a query. The flow gives its columns in their order, and behind them its window's bounds. `forgets`: windows go when their
 /// retention is over.
 pub(crate) fn table_store(
     query: &str,
@@ -54,11 +55,13 @@ fn aggregate_of(flow: &Flow, layout: &RecordLayout) -> Result<Option<usize>> {
     loop {
         let node = &flow.nodes[at];
         match &node.operator {
-            OperatorSpec::Filter { predicate } if repeats(predicate)? => {}
-            OperatorSpec::Project { expressions } => match key.iter().map(|column| column_index(&expressions[*column])).collect() {
-                Some(before) => key = before,
-                None => return Ok(None),
-            },
+            OperatorSpec::Filter { predicate } if repeat(slice::from_ref(predicate))? => {}
+            OperatorSpec::Project { expressions } if repeat(expressions)? => {
+                match key.iter().map(|column| column_index(&expressions[*column])).collect() {
+                    Some(before) => key = before,
+                    None => return Ok(None),
+                }
+            }
             OperatorSpec::Aggregate(spec) => {
                 let groups = node.schema.fields().len() - bounds - spec.aggregates.len();
                 let is_key = groups == layout.key_columns && key.iter().copied().eq(0..groups + bounds);
@@ -76,13 +79,18 @@ fn aggregate_of(flow: &Flow, layout: &RecordLayout) -> Result<Option<usize>> {
     }
 }
 
-/// Whether the expression gives the same again for the same row.
-fn repeats(expression: &Arc<dyn PhysicalExpr>) -> Result<bool> {
+/// Whether the expressions give the same again for the same row.
+fn repeat(expressions: &[Arc<dyn PhysicalExpr>]) -> Result<bool> {
     let varies = |expression: &Arc<dyn PhysicalExpr>| {
         let function = expression.downcast_ref::<ScalarFunctionExpr>();
         function.is_some_and(|function| function.fun().signature().volatility != Volatility::Immutable)
     };
-    Ok(!expression.exists(|expression| Ok(varies(expression)))?)
+    for expression in expressions {
+        if expression.exists(|expression| Ok(varies(expression)))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether a group is given whenever it changes, and stays where it is.
