@@ -81,7 +81,7 @@ fn what_is_read_from_groups_is_what_the_sink_would_have_kept() {
         let mut drivers = stores.map(|store| Driver::new(tens(case, store), &[("in", 1)]).unwrap().with_pace(pace));
         let mut seen = 0;
         for step in 0..60_u64 {
-            let rows: Vec<String> = (0..=random(12)).map(|_| format!("{} {}", random(9), step * 20 + random(120))).collect();
+            let rows: Vec<String> = (0..=random(12)).map(|_| format!("{} {}", random(30), step * 20 + random(120))).collect();
             for driver in &mut drivers {
                 driver.write_rows("in", 0, &format!("k:Int64 $timestamp:Int64\n{}", rows.join("\n"))).unwrap();
                 driver.run().unwrap();
