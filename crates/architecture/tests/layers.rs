@@ -4,6 +4,7 @@
 //! ARCH-4  the server alone is built of the same libraries as the whole workspace.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
@@ -74,11 +75,17 @@ fn libraries_stay_behind_their_crates() {
 
 #[test]
 fn shared_libraries_have_one_version() {
-    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).expect("Cargo.lock");
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
     for name in ONE_VERSION {
         let versions: Vec<&str> = lock.split("[[package]]").filter(|entry| entry.contains(&format!("\nname = \"{name}\"\n"))).collect();
         assert_eq!(versions.len(), 1, "{name}: {versions:?}");
     }
+}
+
+/// Of the clone that is tested, which need not be the one that filled the target directory.
+fn root() -> PathBuf {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    manifest.join("../..")
 }
 
 /// Every library with the features it is built with.
@@ -86,7 +93,7 @@ fn features(selection: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--prefix", "none", "--format", "{p} [{f}]", "--edges"])
         .args(selection)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .current_dir(root())
         .output()
         .expect("cargo tree");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

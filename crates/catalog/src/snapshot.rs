@@ -39,6 +39,11 @@ impl Snapshot {
         self.sources.values().filter(shares).map(|other| other.name.clone()).collect()
     }
 
+    /// Whether what the query fills has rows of before it, or has if it is made now.
+    pub fn has_rows_before(&self, query: &str, sink: &str) -> bool {
+        self.queries.get(query).map_or_else(|| self.sources.contains_key(sink), |query| query.rows_before)
+    }
+
     /// The id the next INSERT INTO `target` SELECT gets.
     pub fn next_insert_id(&self, target: &str) -> String {
         (1..).map(|n| format!("insert_{n}_{target}")).find(|id| !self.queries.contains_key(id)).expect("numbers do not end")
@@ -52,7 +57,8 @@ impl Snapshot {
             Command::Create { source, or_replace } => next.put_source(source, *or_replace)?,
             Command::CreateAs { source, query, or_replace } => {
                 next.put_source(source, *or_replace)?;
-                next.put_query(query, *or_replace)?;
+                let rows_before = self.has_rows_before(&query.id, &source.name);
+                next.put_query(&Query { rows_before, ..query.clone() }, *or_replace)?;
             }
             Command::Insert { query } => {
                 next.source(&query.sink)?;

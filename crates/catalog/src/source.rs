@@ -175,7 +175,7 @@ pub struct Query {
     /// Its last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset: Option<Reset>,
-    /// What it fills was there before it, with rows that it does not know.
+    /// What it fills was there before it, with rows that it does not know. [`crate::Snapshot::apply`] says so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_before: bool,
 }

@@ -9,9 +9,8 @@ use millpond_catalog::{Command, Snapshot, Source};
 use millpond_log::Log;
 use millpond_membership::Coordinator;
 use millpond_sql::ast::ResetQuery;
-use millpond_state::{Backend, StoreId};
+use millpond_state::Backend;
 use millpond_streams::Topology;
-use millpond_streams::operator::table_rows::TableRows;
 use parking_lot::{Mutex, RwLock};
 
 use crate::append::{self, SourceWrite};
@@ -21,7 +20,7 @@ use crate::config::Config;
 use crate::flush::Waiting;
 use crate::holdings::Holdings;
 use crate::mailbox::Request;
-use crate::members::Place;
+use crate::members::{Place, StoredTable};
 use crate::processing_log::LogLine;
 use crate::push::{Ending, Push};
 use crate::runtime::Runtime;
@@ -198,9 +197,9 @@ impl Engine {
         Ok(push)
     }
 
-    /// How a table's rows are read, and from which store; `None`: nothing has been stored yet.
-    pub fn table_rows(&self, table: &Source) -> Result<(TableRows, Option<StoreId>)> {
-        members::table_rows(&self.inner.runtime, &self.catalog(), table)
+    /// What has a table's rows here; `None`: the query that is to keep them has not been started yet.
+    pub fn stored_table(&self, table: &Source) -> Result<Option<StoredTable>> {
+        members::stored_table(&self.inner.runtime, &self.catalog(), table)
     }
 
     /// Where the rows of a table are, by partition.

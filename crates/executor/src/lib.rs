@@ -44,7 +44,7 @@ pub use config::{Config, MemberConfig};
 pub use engine::{Engine, Storage};
 pub use error::{Error, FailedQuery, Result};
 pub use flush::Waiting;
-pub use members::Place;
+pub use members::{Place, StoredTable};
 pub use processing_log::{LineKind, LogLine};
 pub use push::{Push, PushEvent};
 pub use status::{QueryState, QueryStatus, TaskStatus};

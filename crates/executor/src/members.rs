@@ -143,13 +143,28 @@ fn keeps(runtime: &Runtime, id: &str, table: &Source) -> Option<(Arc<RunningQuer
     Some((query, sub))
 }
 
-/// How a table's rows are read, and from which store; `None`: nothing has been stored yet.
-pub(crate) fn table_rows(runtime: &Runtime, catalog: &Snapshot, table: &Source) -> Result<(TableRows, Option<StoreId>)> {
+/// What has a table's rows here.
+#[derive(Debug, Clone)]
+pub struct StoredTable {
+    /// How they are read.
+    pub rows: Arc<TableRows>,
+    /// Where they lie; `None`: nothing has been stored yet.
+    pub store: Option<StoreId>,
+}
+
+/// Of a table; `None`: the query that is to keep its rows has not been started yet.
+pub(crate) fn stored_table(runtime: &Runtime, catalog: &Snapshot, table: &Source) -> Result<Option<StoredTable>> {
     let find = |name: &str| runtime.storage.state.find_store(name);
     if let Some((query, sub)) = keeper(runtime, catalog, table)
         && let Some(sub) = query.sub_topology(sub)
     {
-        return Ok((TableRows::of(sub)?, sub.table_store(&query.id).and_then(|name| find(&name))));
+        let store = sub.table_store(&query.id).and_then(|name| find(&name));
+        return Ok(Some(StoredTable { rows: query.table_rows(sub)?, store }));
     }
-    Ok((TableRows::stored(&millpond_planner::schema::layout(table))?, find(&table.table_store())))
+    let store = find(&table.table_store());
+    if store.is_none() && !catalog.writers(&table.name).is_empty() {
+        return Ok(None);
+    }
+    let rows = TableRows::stored(&millpond_planner::schema::layout(table))?;
+    Ok(Some(StoredTable { rows: Arc::new(rows), store }))
 }

@@ -1,12 +1,13 @@
 //! A query as the executor runs it: its topology, its tasks, and the one place where its lifecycle moves.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 use millpond_log::{Log, TopicPartition};
 use millpond_membership::Unit;
 use millpond_state::StoreId;
+use millpond_streams::operator::table_rows::TableRows;
 use millpond_streams::topology::{Node, OperatorSpec, TableStore};
 use millpond_streams::{SubTopology, Topology};
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use crate::counters;
 use crate::engine::Storage;
 use crate::progress::TaskProgress;
 use crate::push::PushQueue;
-use crate::{retry, topics};
+use crate::{Result, retry, topics};
 
 /// ```text
 ///             Start           Built
@@ -93,6 +94,8 @@ pub(crate) struct RunningQuery {
     pub tasks: Vec<Arc<TaskProgress>>,
     /// How many of its tasks have much before them.
     pub behind: AtomicUsize,
+    /// How the rows of the table that it keeps are read, once they have been.
+    table_rows: OnceLock<Arc<TableRows>>,
     misfit: Mutex<Misfit>,
     lifecycle: Mutex<Lifecycle>,
 }
@@ -144,6 +147,7 @@ impl RunningQuery {
             plan: Some(plan),
             tasks,
             behind: AtomicUsize::new(0),
+            table_rows: OnceLock::new(),
             misfit: Mutex::default(),
             lifecycle: Mutex::new(Lifecycle::new()),
         }
@@ -160,6 +164,7 @@ impl RunningQuery {
             plan: None,
             tasks: Vec::new(),
             behind: AtomicUsize::new(0),
+            table_rows: OnceLock::new(),
             misfit: Mutex::default(),
             lifecycle: Mutex::new(lifecycle),
         }
@@ -174,6 +179,15 @@ impl RunningQuery {
             *misfit = Misfit { generation: Some(generation), reason: checked.err().map(|error| error.to_string()) };
         }
         misfit.reason.clone()
+    }
+
+    /// How the rows of the table that `sub` fills are read.
+    pub fn table_rows(&self, sub: &SubTopology) -> Result<Arc<TableRows>> {
+        if let Some(rows) = self.table_rows.get() {
+            return Ok(Arc::clone(rows));
+        }
+        let rows = Arc::new(TableRows::of(sub)?);
+        Ok(Arc::clone(self.table_rows.get_or_init(|| rows)))
     }
 
     pub fn push_queue(&self) -> Option<&Arc<PushQueue>> {
@@ -228,7 +242,7 @@ impl RunningQuery {
                 Some(TableStore::Own(name)) => Some(name.clone()),
                 _ => None,
             },
-            _ => Some(format!("{}/{}", self.id, node.id)),
+            _ => Some(node.store(&self.id)),
         };
         let mut names: Vec<String> = sub.nodes.iter().filter_map(of_node).collect();
         names.push(millpond_streams::task::positions_store(&self.id, sub.id));

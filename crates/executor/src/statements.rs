@@ -12,6 +12,7 @@ use millpond_catalog::{Command, Query, QueryState, Snapshot, Source, SourceKind}
 use millpond_log::Log;
 use millpond_sql::ast::Kind;
 use millpond_streams::Topology;
+use millpond_streams::task::positions_store;
 
 use crate::clean_up::materialize_id;
 use crate::processing_log::{LineKind, LogLine};
@@ -113,18 +114,13 @@ pub(crate) fn carry_out(
 ) -> Result<()> {
     match command {
         Command::Create { source, .. } => {
-            let replaced = before.sources.get(&source.name).filter(|old| old.columns != source.columns);
-            if replaced.is_some() {
-                // Its rows are stored with the old columns: they are read anew.
-                stop(runtime, &materialize_id(&source.name));
-                clean_up::queries(runtime, after, &[&materialize_id(&source.name)], vec![table_store(&source.name)])?;
-            }
+            drop_other_columns(runtime, before, after, source)?;
             materialize(runtime, source, after)
         }
         Command::CreateAs { source, query, .. } => {
-            stop(runtime, &materialize_id(&source.name));
-            replace(runtime, after.query(&query.id)?, topology, after)?;
-            materialize(runtime, source, after)
+            drop_other_columns(runtime, before, after, source)?;
+            let replaced = replace(runtime, after.query(&query.id)?, topology, after);
+            replaced.and(materialize(runtime, source, after))
         }
         Command::Insert { query } => replace(runtime, query, topology, after),
         Command::Drop { name, .. } => {
@@ -156,10 +152,9 @@ pub(crate) fn carry_out(
         Command::Query { query, state: QueryState::Running } => resume(runtime, after.query(query)?, after),
         Command::Reset { query, .. } => {
             stop(runtime, query);
-            if let Some(NotStarted { reason, .. }) = start_planned(runtime, after.query(query)?, after) {
-                return Err(Error::NotStarted { query: query.clone(), reason });
-            }
-            materialize(runtime, after.source(&after.query(query)?.sink)?, after)
+            let not_started = start_planned(runtime, after.query(query)?, after);
+            materialize(runtime, after.source(&after.query(query)?.sink)?, after)?;
+            not_started.map_or(Ok(()), |NotStarted { reason, .. }| Err(Error::NotStarted { query: query.clone(), reason }))
         }
     }
 }
@@ -169,20 +164,15 @@ pub(crate) fn obey(runtime: &Arc<Runtime>, before: &Snapshot, after: &Snapshot, 
     let forget = |id: &str| clean_up::here(runtime, after, id);
     match command {
         Command::Create { source, .. } => {
-            if before.sources.get(&source.name).is_some_and(|old| old.columns != source.columns) {
-                stop(runtime, &materialize_id(&source.name));
-                forget(&materialize_id(&source.name))?;
-                runtime.storage.state.forget_store(&table_store(&source.name))?;
-            }
+            forget_other_columns(runtime, before, after, source)?;
             materialize(runtime, source, after)
         }
         Command::CreateAs { query, .. } | Command::Insert { query } => {
             if let Command::CreateAs { source, .. } = command {
-                stop(runtime, &materialize_id(&source.name));
+                forget_other_columns(runtime, before, after, source)?;
             }
-            stop(runtime, &query.id);
-            start_obeyed(runtime, after.query(&query.id)?, after)?;
-            materialize(runtime, after.source(&query.sink)?, after)
+            let started = start_obeyed(runtime, after.query(&query.id)?, after);
+            started.and(materialize(runtime, after.source(&query.sink)?, after))
         }
         Command::Drop { name, .. } => {
             end_readers(runtime, name);
@@ -204,8 +194,8 @@ pub(crate) fn obey(runtime: &Arc<Runtime>, before: &Snapshot, after: &Snapshot, 
             forget(query)?;
             // The number, if it is there.
             runtime.storage.state.catch_up()?;
-            start_obeyed(runtime, after.query(query)?, after)?;
-            materialize(runtime, after.source(&after.query(query)?.sink)?, after)
+            let started = start_obeyed(runtime, after.query(query)?, after);
+            started.and(materialize(runtime, after.source(&after.query(query)?.sink)?, after))
         }
     }
 }
@@ -244,7 +234,8 @@ pub(crate) fn start_all(runtime: &Runtime, catalog: &Snapshot) {
     }
     for source in catalog.sources.values() {
         if let Err(error) = materialize(runtime, source, catalog) {
-            fail_unplanned(runtime, &materialize_id(&source.name), Purpose::Materialize(source.name.clone()), source, error.to_string());
+            let (id, purpose) = (materialize_id(&source.name), Purpose::Materialize(source.name.clone()));
+            fail_unplanned(runtime, &id, purpose, &source.name, &source.sql, error.to_string());
         }
     }
 }
@@ -257,6 +248,18 @@ fn start_planned(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Option
         let topology = millpond_planner::topology_of(query, catalog)?;
         launch::persistent(runtime, catalog, query, topology).inspect_err(|error| may_pass = error.may_pass())
     });
+    put(runtime, query, catalog, launched).err().map(|reason| NotStarted { reason, may_pass })
+}
+
+/// Has a query run that was launched, unless it is paused, or shows it as failed, in the place of one of the same id, whose table is
+/// readable until then.
+fn put<E: ToString>(
+    runtime: &Runtime,
+    query: &Query,
+    catalog: &Snapshot,
+    launched: std::result::Result<RunningQuery, E>,
+) -> std::result::Result<(), E> {
+    stop(runtime, &query.id);
     match launched {
         Ok(launched) => {
             let running = runtime.add(launched);
@@ -267,19 +270,14 @@ fn start_planned(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Option
                     running.with_lifecycle(|lifecycle| lifecycle.pause(now_ms));
                 }
             }
-            None
+            Ok(())
         }
         Err(reason) => {
             match catalog.source(&query.sink) {
-                Ok(sink) => {
-                    let line = LogLine::of_query(runtime.now_ms(), &query.id, LineKind::Failure, reason.clone());
-                    runtime.processing_log.write([line]);
-                    let failed = RunningQuery::unplannable(&query.id, Purpose::Persistent, &sink.name, &query.sql, reason.clone());
-                    runtime.add(failed);
-                }
+                Ok(sink) => fail_unplanned(runtime, &query.id, Purpose::Persistent, &sink.name, &query.sql, reason.to_string()),
                 Err(error) => tracing::error!(query = query.id, %error, "a query has no sink"),
             }
-            Some(NotStarted { reason, may_pass })
+            Err(reason)
         }
     }
 }
@@ -290,19 +288,18 @@ struct NotStarted {
     may_pass: bool,
 }
 
-fn fail_unplanned(runtime: &Runtime, id: &str, purpose: Purpose, source: &Source, reason: String) {
+fn fail_unplanned(runtime: &Runtime, id: &str, purpose: Purpose, sink: &str, sql: &str, reason: String) {
     runtime.processing_log.write([LogLine::of_query(runtime.now_ms(), id, LineKind::Failure, reason.clone())]);
-    runtime.add(RunningQuery::unplannable(id, purpose, &source.name, &source.sql, reason));
+    runtime.add(RunningQuery::unplannable(id, purpose, sink, sql, reason));
 }
 
 /// Starts the query; one of the same id ends before. Its stores stay: nodes that have kept their ids find them again.
 fn replace(runtime: &Runtime, query: &Query, topology: Option<Topology>, catalog: &Snapshot) -> Result<()> {
-    stop(runtime, &query.id);
-    if let Some(topology) = topology {
-        let launched = launch::persistent(runtime, catalog, query, topology)?;
-        runtime.start(&runtime.add(launched));
-    }
-    Ok(())
+    let Some(topology) = topology else {
+        stop(runtime, &query.id);
+        return Ok(());
+    };
+    put(runtime, query, catalog, launch::persistent(runtime, catalog, query, topology))
 }
 
 fn resume(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Result<()> {
@@ -310,6 +307,7 @@ fn resume(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Result<()> {
         Some(running) if running.plan.is_some() => runtime.start(&running),
         // It did not plan when the server started; it may now.
         _ => {
+            stop(runtime, &materialize_id(&query.sink));
             start_planned(runtime, query, catalog);
             materialize(runtime, catalog.source(&query.sink)?, catalog)?;
         }
@@ -320,11 +318,44 @@ fn resume(runtime: &Runtime, query: &Query, catalog: &Snapshot) -> Result<()> {
 /// A table whose rows no query keeps is kept readable by an internal one, which reads its topic.
 fn materialize(runtime: &Runtime, source: &Source, catalog: &Snapshot) -> Result<()> {
     stop(runtime, &materialize_id(&source.name));
-    if source.kind != SourceKind::Table || members::is_kept(runtime, catalog, source) {
+    if source.kind != SourceKind::Table || members::is_kept(runtime, catalog, source) || has_rows_of_its_query(runtime, catalog, source) {
         return Ok(());
     }
     let launched = launch::materialize(runtime, source)?;
     runtime.start(&runtime.add(launched));
+    Ok(())
+}
+
+/// Whether a query that has not been started, because it does not plan any more, has left the table's rows in their store.
+fn has_rows_of_its_query(runtime: &Runtime, catalog: &Snapshot, table: &Source) -> bool {
+    let has = |store: &str| runtime.storage.state.find_store(store).is_some();
+    let is_materialized = || has(&positions_store(&materialize_id(&table.name), 0));
+    !catalog.writers(&table.name).is_empty() && has(&table.table_store()) && !is_materialized()
+}
+
+/// Whether a table's rows that were read from its topic are stored with other columns than it has now: they are read anew.
+fn has_other_columns(runtime: &Runtime, before: &Snapshot, now: &Source) -> bool {
+    let is_other = before.sources.get(&now.name).is_some_and(|before| before.columns != now.columns);
+    is_other && runtime.query(&materialize_id(&now.name)).is_some()
+}
+
+/// Drops such rows.
+fn drop_other_columns(runtime: &Runtime, before: &Snapshot, after: &Snapshot, source: &Source) -> Result<()> {
+    if has_other_columns(runtime, before, source) {
+        let id = materialize_id(&source.name);
+        stop(runtime, &id);
+        clean_up::queries(runtime, after, &[&id], vec![table_store(&source.name)])?;
+    }
+    Ok(())
+}
+
+/// Drops what this process has of such rows.
+fn forget_other_columns(runtime: &Runtime, before: &Snapshot, after: &Snapshot, source: &Source) -> Result<()> {
+    if has_other_columns(runtime, before, source) {
+        stop(runtime, &materialize_id(&source.name));
+        clean_up::here(runtime, after, &materialize_id(&source.name))?;
+        runtime.storage.state.forget_store(&table_store(&source.name))?;
+    }
     Ok(())
 }
 

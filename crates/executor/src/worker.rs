@@ -10,6 +10,7 @@
 
 mod coalesce;
 mod commit;
+mod cursor;
 mod guarded;
 mod pace;
 mod running;

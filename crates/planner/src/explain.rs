@@ -44,19 +44,16 @@ fn line(sub_topology: &SubTopology, node: &Node) -> String {
             let keys: Vec<&str> = spec.key.iter().map(|key| node.schema.field(*key).name().as_str()).collect();
             format!("RepartitionSink: topic={}, key=[{}], partitions={}", spec.topic, keys.join(", "), spec.partitions)
         }
-        OperatorSpec::Sink(spec) => match spec.table.as_ref().and_then(|table| store(sub_topology, table)) {
-            Some(store) => format!("Sink: {}, topic={}, store={store}", spec.sink, spec.topic),
-            None => format!("Sink: {}, topic={}", spec.sink, spec.topic),
-        },
+        OperatorSpec::Sink(spec) => {
+            let rows = match &spec.table {
+                Some(TableStore::Own(name)) => format!(", store={name}"),
+                Some(TableStore::Aggregate(node)) => format!(", store={}", sub_topology.nodes[*node].id),
+                Some(TableStore::Topic) => ", read from its topic".to_string(),
+                None => String::new(),
+            };
+            format!("Sink: {}, topic={}{rows}", spec.sink, spec.topic)
+        }
         OperatorSpec::Push => "Push".to_string(),
-    }
-}
-
-fn store<'a>(sub_topology: &'a SubTopology, table: &'a TableStore) -> Option<&'a str> {
-    match table {
-        TableStore::Own(name) => Some(name),
-        TableStore::Aggregate(node) => Some(&sub_topology.nodes[*node].id),
-        TableStore::Topic => None,
     }
 }
 

@@ -6,11 +6,10 @@ use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use millpond_catalog::properties::{Place, Properties};
 use millpond_catalog::{Column, Command, Format, Query, QueryState, Snapshot, Source, SourceKind, WindowType, types};
 use millpond_sql::ast::{self, CreateAs, InsertSelect, Kind, WindowKind};
-use millpond_streams::topology::{self, Emit, OperatorSpec, SinkSpec, SourceColumn, SubTopology, TableStore, Topology, WindowSpec};
+use millpond_streams::topology::{self, Emit, OperatorSpec, SinkSpec, Topology, WindowSpec};
 
 use crate::bind::{Bound, bind};
 use crate::create::{properties, source_kind, topic_partitions, validate};
-use crate::lower::scan::source_spec;
 use crate::lower::{Flow, Lowering, canonical, check_shape};
 use crate::replace::{check_query, check_readers};
 use crate::rewrite::{self, Rewritten};
@@ -35,11 +34,7 @@ pub fn create_as(statement: &CreateAs, text: &str, snapshot: &Snapshot, settings
     let plan = Plan::of(&statement.query, snapshot, &settings)?;
     let id = query_id(kind, &statement.name);
     let source = sink_source(statement, text, kind, &properties, &plan, snapshot, &settings)?;
-    let rows_before = match snapshot.queries.get(&id) {
-        Some(replaced) => replaced.rows_before,
-        None => snapshot.sources.contains_key(&source.name),
-    };
-    let query = Query { rows_before, ..catalog_query(id, text, &plan.rewritten, &source.name, &settings) };
+    let query = catalog_query(id, text, &plan.rewritten, &source.name, &settings);
     let apart = check_apart(&query.reads, &source, snapshot);
     let topology = plan.into_topology(&query.id, &source, snapshot, &settings, None)?;
     if statement.or_replace {
@@ -85,47 +80,6 @@ pub fn topology_of(query: &Query, snapshot: &Snapshot) -> Result<Topology> {
         }
         _ => Err(Error::new("XX000", format!("query \"{}\" is made of a statement that makes none", query.id))),
     }
-}
-
-/// The internal query that keeps a declared table's rows for pull queries. Its id is `materialize_<table>`.
-pub fn materialize(table: &Source) -> Topology {
-    let layout = layout(table);
-    let mut columns: Vec<SourceColumn> = (0..layout.columns.len()).map(SourceColumn::Declared).collect();
-    let mut fields: Vec<FieldRef> = layout.columns.clone();
-    let window = layout.windowed.map(|_| {
-        columns.extend([SourceColumn::WindowStart, SourceColumn::WindowEnd]);
-        fields.extend([time_field("windowstart"), time_field("windowend")]);
-        (fields.len() - 2, fields.len() - 1)
-    });
-    let window_size_ms = match layout.windowed {
-        Some(topology::Windowed::Time { size_ms }) => size_ms,
-        Some(topology::Windowed::Session) | None => 0,
-    };
-    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-    let sink = SinkSpec {
-        sink: table.name.clone(),
-        topic: table.topic.as_str().into(),
-        partitions: table.partitions,
-        columns: (0..layout.columns.len()).collect(),
-        layout,
-        window,
-        table: Some(TableStore::Own(table.table_store())),
-        retention_ms: table.retention_ms.map(|retention_ms| after_window_ms(retention_ms, window_size_ms)),
-        timestamp: None,
-        emit_every_update: false,
-        store_only: true,
-    };
-    let nodes = vec![
-        topology::Node {
-            id: format!("source-{}", table.name),
-            operator: OperatorSpec::TableSource(source_spec(table, columns, None)),
-            inputs: vec![],
-            schema: Arc::clone(&schema),
-        },
-        topology::Node { id: "table".to_string(), operator: OperatorSpec::Sink(sink), inputs: vec![0], schema },
-    ];
-    let query = format!("materialize_{}", table.name);
-    Topology { query, sub_topologies: vec![SubTopology { id: 0, partitions: table.partitions, nodes }] }
 }
 
 /// The id of the query that fills a source.
@@ -260,7 +214,7 @@ impl Plan {
             (None, _) => None,
         };
         let flow = lowering.select(flow, &columns, fields)?;
-        let retention_ms = self.kept_after_window_ms(sink);
+        let retention_ms = self.window.and(self.retention_ms.or(sink.retention_ms));
         let table = match sink.kind {
             SourceKind::Table => Some(table_store(query, &flow, sink, &layout, retention_ms.is_some(), snapshot)?),
             SourceKind::Stream => None,
@@ -287,21 +241,6 @@ impl Plan {
         let names: Vec<String> = self.columns()?.into_iter().map(|(name, _)| name).collect();
         Ok(sink.columns.iter().map(|column| names.iter().position(|name| *name == column.name)).collect())
     }
-
-    /// As [`after_window_ms`].
-    fn kept_after_window_ms(&self, sink: &Source) -> Option<i64> {
-        let retention_ms = self.retention_ms.or(sink.retention_ms)?;
-        let size_ms = match self.window?.kind {
-            topology::WindowKind::Time { size_ms, .. } => size_ms,
-            topology::WindowKind::Session { .. } => 0,
-        };
-        Some(after_window_ms(retention_ms, size_ms))
-    }
-}
-
-/// RETENTION counts from a window's start; the store counts from its end.
-fn after_window_ms(retention_ms: i64, size_ms: i64) -> i64 {
-    (retention_ms - size_ms).max(0)
 }
 
 /// The source that CREATE … AS makes.
@@ -520,6 +459,6 @@ pub(crate) fn window_spec(window: &ast::Window, emit: Option<ast::Emit>) -> Resu
     Ok(WindowSpec { kind, grace_ms, retention_ms: window.retention_ms.unwrap_or(least_ms) })
 }
 
-fn time_field(name: &str) -> FieldRef {
+pub(crate) fn time_field(name: &str) -> FieldRef {
     Arc::new(Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, None), true))
 }

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   aggregate, by the table's key ─► HAVING ─► SELECT list ─► sink      the aggregate's store: each row follows from its group
-//!   the same, where there are rows that it does not know   ─► sink      the table's topic only
+//!   the same, begun anew; a table that was there before    ─► sink      the table's topic only: it has rows that the query does not know
 //!   anything else                                          ─► sink      the sink's own store
 //! ```
-//! A group's state then outlasts its window, as its row does. That is no loss where it is about as large as the row.
+//! A group's state is read for each of its rows, and outlasts its window as its row does: it is to be about as large as the row, and where
+//! there are windows, each of them is to give one.
 
 use std::slice;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::Volatility;
+use datafusion::physical_expr::expressions::CastExpr;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millpond_catalog::{Snapshot, Source};
 use millpond_streams::topology::{AggregateSpec, Emit, OperatorSpec, Phase, RecordLayout, TableStore, WindowKind};
@@ -31,16 +33,16 @@ pub(crate) fn table_store(
     forgets: bool,
     snapshot: &Snapshot,
 ) -> Result<TableStore> {
-    let has_other_rows = match snapshot.queries.get(query) {
-        Some(query) => query.reset.is_some() || query.rows_before,
-        None => snapshot.sources.contains_key(&sink.name),
-    };
+    if snapshot.has_rows_before(query, &sink.name) {
+        return Ok(TableStore::Topic);
+    }
     let aggregate = match timestamp_column(sink) {
         None if !forgets && flow.partitions == sink.partitions => aggregate_of(flow, layout)?,
         _ => None,
     };
+    let begins_anew = snapshot.queries.get(query).is_some_and(|query| query.reset.is_some());
     Ok(match aggregate {
-        Some(_) if has_other_rows => TableStore::Topic,
+        Some(_) if begins_anew => TableStore::Topic,
         Some(node) => TableStore::Aggregate(node),
         None => TableStore::Own(sink.table_store()),
     })
@@ -55,9 +57,13 @@ fn aggregate_of(flow: &Flow, layout: &RecordLayout) -> Result<Option<usize>> {
     loop {
         let node = &flow.nodes[at];
         match &node.operator {
-            OperatorSpec::Filter { predicate } if repeat(slice::from_ref(predicate))? => {}
+            OperatorSpec::Filter { predicate } if bounds == 0 && repeat(slice::from_ref(predicate))? => {}
             OperatorSpec::Project { expressions } if repeat(expressions)? => {
-                match key.iter().map(|column| column_index(&expressions[*column])).collect() {
+                let before = |(at, column): (usize, &usize)| {
+                    let expression = &expressions[*column];
+                    column_index(if at < layout.key_columns { expression } else { uncast(expression) })
+                };
+                match key.iter().enumerate().map(before).collect() {
                     Some(before) => key = before,
                     None => return Ok(None),
                 }
@@ -67,8 +73,7 @@ fn aggregate_of(flow: &Flow, layout: &RecordLayout) -> Result<Option<usize>> {
                 let is_key = groups == layout.key_columns && key.iter().copied().eq(0..groups + bounds);
                 let of_one_type = node.schema.fields().iter().zip(&layout.columns[..layout.key_columns]);
                 let is_encoded_alike = of_one_type.into_iter().all(|(group, key)| group.data_type() == key.data_type());
-                let is_kept = bounds == 0 || is_small(spec)?;
-                return Ok((gives_changes(spec) && is_key && is_encoded_alike && is_kept).then_some(at));
+                return Ok((gives_changes(spec) && is_key && is_encoded_alike && is_small(spec)?).then_some(at));
             }
             _ => return Ok(None),
         }
@@ -77,6 +82,11 @@ fn aggregate_of(flow: &Flow, layout: &RecordLayout) -> Result<Option<usize>> {
             _ => return Ok(None),
         }
     }
+}
+
+/// A window's bound as the aggregate gives it: dialects have it as other types of the same milliseconds.
+fn uncast(expression: &Arc<dyn PhysicalExpr>) -> &Arc<dyn PhysicalExpr> {
+    expression.downcast_ref::<CastExpr>().map_or(expression, |cast| uncast(cast.expr()))
 }
 
 /// Whether the expressions give the same again for the same row.

@@ -72,9 +72,11 @@ fn a_table_whose_rows_follow_from_groups_has_no_store_of_its_own() {
     for (with, query, store) in [
         ("", "SELECT origin, COUNT(*) * 2 AS n FROM flights GROUP BY origin HAVING COUNT(*) > 1".to_owned(), "aggregate"),
         ("", "SELECT COUNT(*) AS n, dest, origin FROM flights GROUP BY origin, dest".to_owned(), "aggregate"),
-        ("", "SELECT origin, COLLECT_LIST(dest) AS dests FROM flights GROUP BY origin".to_owned(), "aggregate"),
+        ("", "SELECT origin, COLLECT_LIST(dest) AS dests FROM flights GROUP BY origin".to_owned(), "table/t"),
+        ("", "SELECT origin, COUNT(DISTINCT dest) AS dests FROM flights GROUP BY origin".to_owned(), "table/t"),
         ("", format!("SELECT origin, MAX(dest) AS last FROM flights {window} GROUP BY origin"), "aggregate"),
         ("", format!("SELECT origin, COLLECT_LIST(dest) AS dests FROM flights {window} GROUP BY origin"), "table/t"),
+        ("", format!("SELECT origin, COUNT(*) AS n FROM flights {window} GROUP BY origin HAVING COUNT(*) > 9"), "table/t"),
         (
             "",
             "SELECT origin, COUNT(*) AS n FROM flights WINDOW TUMBLING (SIZE 1 DAY, RETENTION 9 DAYS) GROUP BY origin".to_owned(),
@@ -98,7 +100,7 @@ fn a_table_with_rows_of_others_is_read_from_its_topic() {
         "{FLIGHTS} CREATE TABLE t (origin VARCHAR PRIMARY KEY, n BIGINT) WITH (kafka_topic = 't', partitions = 4);
          CREATE OR REPLACE TABLE t AS SELECT origin, COUNT(*) AS n FROM flights GROUP BY origin;"
     ));
-    assert!(text.contains("Sink: t, topic=t\n"), "{text}");
+    assert!(text.contains("Sink: t, topic=t, read from its topic\n"), "{text}");
 }
 
 #[test]
@@ -265,6 +267,8 @@ fn the_other_dialect_folds_up_and_counts_milliseconds() {
         &settings,
     )
     .expect("plans");
+    let text = explain(&planned.topologies[0]).join("\n");
+    assert!(text.contains("Sink: T, topic=T, store=aggregate"), "{text}");
     let table = planned.snapshot.source("T").expect("upper case");
     assert_eq!(table.column("WS").expect("selected").sql_type.to_string(), "BIGINT");
     assert_eq!(planned.snapshot.source("R").expect("made").column("RT").expect("selected").sql_type.to_string(), "BIGINT");

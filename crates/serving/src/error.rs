@@ -36,6 +36,9 @@ pub enum Elsewhere {
     /// It was waited for.
     #[error("partition {partition} of table \"{table}\" is not ready: it is being restored, or moved to another member")]
     NotReady { table: String, partition: u32 },
+    /// Its statement is not through.
+    #[error("the rows of table \"{table}\" cannot be read yet: the query that keeps them is being started")]
+    NotStarted { table: String },
     /// Look again who has the rows.
     #[error("{peer} cannot be reached: {reason}")]
     Unreachable { peer: Peer, reason: String },
@@ -53,7 +56,7 @@ pub enum Elsewhere {
 impl Elsewhere {
     pub fn sqlstate(&self) -> &'static str {
         match self {
-            Elsewhere::NotHere { .. } | Elsewhere::NotReady { .. } | Elsewhere::Disagrees { .. } => NOT_HERE,
+            Elsewhere::NotHere { .. } | Elsewhere::NotReady { .. } | Elsewhere::NotStarted { .. } | Elsewhere::Disagrees { .. } => NOT_HERE,
             Elsewhere::Unreachable { .. } => "08001",
             Elsewhere::BrokeOff { .. } => "08006",
             Elsewhere::Failed { sqlstate, .. } if sqlstate == "53200" => "53200",
@@ -64,7 +67,9 @@ impl Elsewhere {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Elsewhere::NotHere { .. } => Some("RESET local_partitions to read it where it is."),
-            Elsewhere::NotReady { .. } | Elsewhere::Disagrees { .. } | Elsewhere::BrokeOff { .. } => Some("Try again in a moment."),
+            Elsewhere::NotReady { .. } | Elsewhere::NotStarted { .. } | Elsewhere::Disagrees { .. } | Elsewhere::BrokeOff { .. } => {
+                Some("Try again in a moment.")
+            }
             Elsewhere::Unreachable { .. } => Some(
                 "SELECT * FROM millpond.members shows who answers. What a member had that is gone, others take over: try again in a moment.",
             ),

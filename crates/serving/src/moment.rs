@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use millpond_catalog::Source;
-use millpond_executor::Engine;
+use millpond_executor::{Engine, StoredTable};
 use millpond_state::Snapshot;
 use parking_lot::Mutex;
 
 use crate::peers::{Owner, Peers, owner};
+use crate::stream_table::external;
 use crate::{Elsewhere, Error, Result};
 
 /// One snapshot of committed state and of the log: every table and stream of a statement is read from it.
@@ -21,6 +22,8 @@ pub struct Moment {
     version: u64,
     /// All parts of a scan share a table's partitions out by the same owners.
     places: Mutex<HashMap<String, Places>>,
+    /// And read them from the same store, whatever statements do meanwhile.
+    tables: Mutex<HashMap<String, StoredTable>>,
 }
 
 /// Who had the partitions of a table when the statement first looked.
@@ -35,7 +38,7 @@ impl Moment {
     pub fn now(engine: &Engine, peers: Option<&dyn Peers>) -> Result<Moment> {
         let version = peers.map_or(0, Peers::version);
         let state = engine.storage().state.snapshot()?;
-        Ok(Moment { engine: engine.clone(), state, version, places: Mutex::default() })
+        Ok(Moment { engine: engine.clone(), state, version, places: Mutex::default(), tables: Mutex::default() })
     }
 
     pub fn places(&self, peers: &dyn Peers, source: &Source) -> Places {
@@ -44,6 +47,17 @@ impl Moment {
             Places { owners, as_of_state: peers.version() == self.version }
         };
         self.places.lock().entry(source.name.clone()).or_insert_with(look).clone()
+    }
+
+    pub fn stored_table(&self, source: &Source) -> datafusion::error::Result<StoredTable> {
+        let mut tables = self.tables.lock();
+        if let Some(table) = tables.get(&source.name) {
+            return Ok(table.clone());
+        }
+        let not_started = || external(Elsewhere::NotStarted { table: source.name.clone() });
+        let table = self.engine.stored_table(source).map_err(external)?.ok_or_else(not_started)?;
+        tables.insert(source.name.clone(), table.clone());
+        Ok(table)
     }
 
     /// State that has the current rows of `partitions`: this moment's, unless something has moved since it was taken. Fails with

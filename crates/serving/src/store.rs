@@ -11,6 +11,7 @@ use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use millpond_catalog::Source;
+use millpond_executor::StoredTable;
 use millpond_planner::schema;
 use millpond_state::{KeyRange, Snapshot, StoreId};
 use millpond_streams::operator::partition;
@@ -29,7 +30,7 @@ const STEP_BYTES_MAX: usize = 4 << 20;
 pub struct StoreReader {
     source: Arc<Source>,
     schema: SchemaRef,
-    table: TableRows,
+    table: Arc<TableRows>,
     /// `None`: no task has begun to fill it.
     store: Option<StoreId>,
     state: Arc<dyn Snapshot>,
@@ -58,7 +59,7 @@ impl Stored {
 impl StoreReader {
     /// Of what `state` has, a snapshot of `moment`'s engine.
     pub fn new(source: &Arc<Source>, schema: SchemaRef, moment: &Moment, state: Arc<dyn Snapshot>) -> Result<StoreReader> {
-        let (table, store) = moment.engine.table_rows(source).map_err(external)?;
+        let StoredTable { rows: table, store } = moment.stored_table(source)?;
         Ok(StoreReader { source: Arc::clone(source), schema, table, store, state })
     }
 

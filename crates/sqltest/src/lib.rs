@@ -21,7 +21,9 @@ pub use server::{Addresses, Server};
 pub use slt::{check_form, run_file};
 pub use variant::Variant;
 
-/// The root of the clone: where `sql-tests/`, `examples/` and the README are, and where psql is started.
+/// The root of the clone: where `sql-tests/`, `examples/` and the README are, and where psql is started. Cargo says at run time where that is:
+/// what was compiled in is the clone that filled the target directory, which another one may have.
 pub fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the crate lies in crates/sqltest of a clone")
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    manifest.join("../..").canonicalize().expect("the crate lies in crates/sqltest of a clone")
 }

@@ -35,6 +35,13 @@ pub struct Node {
     pub schema: SchemaRef,
 }
 
+impl Node {
+    /// The name of its own store, in a query of that id.
+    pub fn store(&self, query: &str) -> String {
+        format!("{query}/{}", self.id)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum OperatorSpec {
     /// Reads a stream's topic.
@@ -236,7 +243,7 @@ pub struct SinkSpec {
     pub window: Option<(usize, usize)>,
     /// Where the table's rows are for pull queries; `None` for streams.
     pub table: Option<TableStore>,
-    /// Windowed tables: rows are forgotten this long after their window's end.
+    /// Windowed tables: rows are forgotten this long after their window's start; of sessions, which have no size, after the end.
     pub retention_ms: Option<i64>,
     /// Sink column that gives the record's timestamp, with its pattern for text.
     pub timestamp: Option<(usize, Option<String>)>,
@@ -258,16 +265,11 @@ pub enum TableStore {
 }
 
 impl SubTopology {
-    /// The name of a node's own store, in a query of that id.
-    pub fn store(&self, query: &str, node: usize) -> String {
-        format!("{query}/{}", self.nodes[node].id)
-    }
-
     /// The name of the store that has the rows of the table that this fills, if it is one of the query's.
     pub fn table_store(&self, query: &str) -> Option<String> {
         Some(match self.table_sink()?.table.as_ref()? {
             TableStore::Own(name) => name.clone(),
-            TableStore::Aggregate(node) => self.store(query, *node),
+            TableStore::Aggregate(node) => self.nodes[*node].store(query),
             TableStore::Topic => return None,
         })
     }
@@ -282,12 +284,12 @@ impl SubTopology {
 }
 
 impl SinkSpec {
-    /// How long after the start of its window a row has expired at the latest.
-    pub fn retention_from_start_ms(&self) -> Option<i64> {
-        match self.layout.windowed? {
-            Windowed::Time { size_ms } => Some(self.retention_ms?.saturating_add(size_ms)),
-            // A session has no size, and was written to at its end.
-            Windowed::Session => self.retention_ms,
-        }
+    /// How long after the end of its window a row is forgotten.
+    pub fn kept_after_window_ms(&self) -> Option<i64> {
+        let size_ms = match self.layout.windowed? {
+            Windowed::Time { size_ms } => size_ms,
+            Windowed::Session => 0,
+        };
+        Some(self.retention_ms?.saturating_sub(size_ms).max(0))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use millpond_log::{Fetched, OffsetRange, TopicPartition};
+use millpond_log::{OffsetRange, TopicPartition};
 use millpond_streams::operator::Counters;
 use millpond_streams::operator::push::Subscriber;
 use millpond_streams::operator::record::Decodings;
@@ -12,10 +12,11 @@ use millpond_streams::task::{Input, Stores};
 use millpond_streams::topology::{OnDataLoss, OperatorSpec};
 use millpond_streams::{SubTopology, Task};
 
+use super::cursor::{Cursor, Next};
 use super::earlier;
 use super::guarded::guarded;
 use super::pace::Pace;
-use super::slots::{SlotId, Slots};
+use super::slots::Slots;
 use super::upstream::{Upstream, stages};
 use crate::counters;
 use crate::processing_log::{LineKind, LogLine};
@@ -27,10 +28,6 @@ use crate::runtime::Runtime;
 const TURN_ROWS: usize = 65_536;
 /// A task with more rows than this before it is behind: what its query gives is old, however often it commits.
 const BEHIND_ROWS: u64 = TURN_ROWS as u64;
-/// When records that are there do not come, it is asked after so long whether they are.
-const DOUBT_MS: i64 = 100;
-/// And after so long the query fails over it.
-const STALLED_MS: i64 = 30_000;
 /// A repartition topic is trimmed once so many records of it are committed.
 const TRIM_RECORDS: u64 = 100_000;
 
@@ -54,44 +51,6 @@ pub(crate) struct RunningTask {
 
 /// A task's inputs, and why it must not run all the same, if so.
 type Opened = (Vec<InputProgress>, Option<String>);
-
-/// Where the next entry of an input comes from.
-struct Cursor {
-    slot: SlotId,
-    repartition: bool,
-    on_data_loss: OnDataLoss,
-    /// Behind what is buffered.
-    next: u64,
-    /// Whether the log was asked for what is there from `next` on: from then on it tells of what comes.
-    listens: bool,
-    buffered: VecDeque<Fetched>,
-    /// Rows of a record, by the last fetch: of a repartition topic over Kafka there are many.
-    rows_per_record: f64,
-    idle_timeout_ms: Option<i64>,
-    /// When something last came.
-    quiet_since_ms: i64,
-    idle: bool,
-    /// Since when records that are there have not come.
-    stalled_since_ms: Option<i64>,
-    /// Of a repartition topic: what is on its way there.
-    upstream: Upstream,
-    /// Where it was to be read on when that was first asked.
-    asked: Option<u64>,
-    /// Whether that is waited for.
-    waits: bool,
-    trimmed: u64,
-}
-
-/// What an input has next.
-enum Next {
-    Entry(Fetched),
-    /// Nothing more is there. With where it was to be read on when it was asked what is on its way, all of which has come since.
-    End {
-        asked: Option<u64>,
-    },
-    /// There is more, which has not come yet.
-    Later,
-}
 
 impl RunningTask {
     /// Stands where the last commit of the task left it. Takes slots, which [`RunningTask::release`] gives back.
@@ -448,55 +407,6 @@ impl RunningTask {
                 }
             }
         }
-    }
-}
-
-impl Cursor {
-    /// Whether something may come of a fetch.
-    fn may_fetch(&self, slots: &Slots) -> bool {
-        !self.listens || self.next < slots.end(self.slot)
-    }
-
-    /// The next question is about what is on its way by then.
-    fn begin_again(&mut self) {
-        self.upstream.begin_again();
-        self.asked = None;
-    }
-
-    /// There is more, as far as is known, and it has not come.
-    fn stalled(&mut self, slots: &mut Slots, waiting: bool, now_ms: i64) -> Result<Next, String> {
-        let since_ms = *self.stalled_since_ms.get_or_insert(now_ms);
-        // It may be of a transaction that is not over: then nobody waits for it.
-        if waiting && now_ms - since_ms >= DOUBT_MS {
-            slots.refresh(self.slot).map_err(|error| error.to_string())?;
-            if self.next >= slots.end(self.slot) {
-                self.stalled_since_ms = None;
-                return Ok(Next::End { asked: None });
-            }
-        }
-        if now_ms - since_ms >= STALLED_MS {
-            // An open transaction is no fault.
-            slots.refresh(self.slot).map_err(|error| error.to_string())?;
-            self.stalled_since_ms = None;
-            if self.next < slots.end(self.slot) {
-                return Err(format!(
-                    "nothing has come of {} from {} on for {} s",
-                    slots.partition(self.slot),
-                    self.next,
-                    STALLED_MS / 1_000
-                ));
-            }
-        }
-        Ok(Next::Later)
-    }
-
-    fn look_again_ms(&self, now_ms: i64) -> Option<i64> {
-        if self.waits {
-            return Some(now_ms + DOUBT_MS);
-        }
-        let since_ms = self.stalled_since_ms?;
-        let doubt_ms = since_ms + DOUBT_MS;
-        Some(if doubt_ms > now_ms { doubt_ms } else { (now_ms + DOUBT_MS).min((since_ms + STALLED_MS).max(now_ms + 1)) })
     }
 }
 

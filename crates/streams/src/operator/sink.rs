@@ -87,7 +87,7 @@ impl Sink {
         let native = layout.value_format == Format::Native;
         let kept = match &spec.table {
             Some(TableStore::Own(store)) => {
-                let config = StoreConfig { partitions: spec.partitions, retention_ms: spec.retention_from_start_ms() };
+                let config = StoreConfig { partitions: spec.partitions, retention_ms: spec.retention_ms };
                 Some(Kept::new(spec, StoreHandle::open(backend, store, partition, config)?, restored_ms))
             }
             Some(TableStore::Aggregate(_) | TableStore::Topic) | None => None,
@@ -332,7 +332,7 @@ impl Table {
 
 impl Kept {
     fn new(spec: &SinkSpec, store: StoreHandle, restored_ms: Option<i64>) -> Kept {
-        let retention_ms = spec.retention_ms.filter(|_| spec.layout.windowed.is_some());
+        let retention_ms = spec.kept_after_window_ms();
         if let (Some(retention_ms), Some(restored_ms)) = (retention_ms, restored_ms) {
             // The backend may not know any more what was committed before a restart.
             let expired_before_ms = restored_ms.saturating_sub(retention_ms);

@@ -207,7 +207,7 @@ impl Builder<'_> {
 
     fn open_for(&self, node: &Node, retention_ms: Option<i64>) -> Result<StoreHandle> {
         let config = StoreConfig { partitions: self.sub_topology.partitions, retention_ms };
-        StoreHandle::open(&self.stores.backend, &format!("{}/{}", self.query, node.id), self.partition, config)
+        StoreHandle::open(&self.stores.backend, &node.store(self.query), self.partition, config)
     }
 
     fn schema(&self, node: &Node, port: usize) -> &SchemaRef {
