@@ -221,6 +221,31 @@ fn a_query_that_does_not_plan_any_more_does_not_keep_the_server_from_starting() 
 }
 
 #[test]
+fn the_table_of_a_query_that_does_not_plan_any_more_stays_readable() {
+    for (window, materialized) in [("", true), ("WINDOW SESSION (1 HOUR)", false)] {
+        let rig = Rig::new(1);
+        rig.sql(STREAM).unwrap();
+        rig.sql(&format!("CREATE TABLE sums AS SELECT k, sum(v) AS total FROM events {window} GROUP BY k")).unwrap();
+        rig.write("events", &[(&[1, 1], 0), (&[2, 2], 1)]);
+        rig.flush();
+        let catalog = rig.engine.catalog();
+        let source = millpond_catalog::Source::clone(catalog.source("sums").unwrap());
+        let mut query = millpond_catalog::Query::clone(catalog.query("ctas_sums").unwrap());
+        let topology = millpond_planner::topology_of(&query, &catalog).unwrap();
+        query.sql = query.sql.replace("sum(v)", "no_such_function(v)");
+        rig.engine.execute(millpond_catalog::Command::CreateAs { source, query, or_replace: true }, Some(topology)).unwrap();
+        let rig = rig.restarted(1);
+        assert_eq!(rig.status("ctas_sums").state, QueryState::Failed);
+        rig.engine.flush().unwrap_err();
+        let is_read_anew = rig.stores().iter().any(|store| store.starts_with("materialize_sums/"));
+        assert_eq!(is_read_anew, materialized, "what the query has stored is not overwritten with what was before: {window}");
+        let source = std::sync::Arc::clone(rig.engine.catalog().source("sums").unwrap());
+        let table = rig.engine.stored_table(&source).unwrap().expect("somebody keeps it");
+        assert_eq!(Some("table/sums".to_owned()), rig.name_of(table.store.unwrap()), "{window}");
+    }
+}
+
+#[test]
 fn fifty_queries_over_one_stream_share_its_rows() {
     let rig = Rig::new(2);
     rig.sql(STREAM).unwrap();

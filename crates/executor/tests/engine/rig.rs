@@ -14,6 +14,7 @@ use millpond_log::{FetchLimit, Payload, TopicPartition};
 use millpond_planner::Settings;
 use millpond_sql::Dialect;
 use millpond_sql::ast::{self, Kind};
+use millpond_state::StoreId;
 use millpond_state::memory::MemoryBackend;
 
 use crate::faults::{Faults, FaultyLog, FaultyState};
@@ -192,6 +193,10 @@ impl Rig {
 
     pub fn stores(&self) -> Vec<String> {
         self.storage.state.stores().unwrap().into_iter().map(|(name, _)| name).collect()
+    }
+
+    pub fn name_of(&self, store: StoreId) -> Option<String> {
+        self.storage.state.stores().unwrap().into_iter().find(|(_, id)| *id == store).map(|(name, _)| name)
     }
 
     pub fn topics(&self) -> Vec<String> {
