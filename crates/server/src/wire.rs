@@ -35,7 +35,7 @@ use pgwire::api::ClientInfo;
 use pgwire::error::{ErrorInfo, PgWireError};
 use pgwire::messages::PgWireBackendMessage;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Where messages to the client go.
 pub trait Client: ClientInfo + Sink<PgWireBackendMessage, Error: Debug + Into<PgWireError>> + Unpin + Send + Sync {}
@@ -46,6 +46,16 @@ where
     C::Error: Debug,
     PgWireError: From<C::Error>,
 {
+}
+
+/// Refuses a statement that was not UTF-8: the library has put U+FFFD there, and one that a client has sent cannot be told from that.
+fn check_encoding(text: &str) -> Result<()> {
+    match text.find(char::REPLACEMENT_CHARACTER) {
+        None => Ok(()),
+        Some(at) => Err(Error::new("22021", "invalid byte sequence for encoding \"UTF8\"")
+            .hint("Statements cannot have U+FFFD, which stands for such bytes. Give it as a parameter or by COPY.")
+            .at(text[..at].chars().count() as u32)),
+    }
 }
 
 impl From<Error> for PgWireError {

@@ -16,7 +16,7 @@ use pgwire::error::PgWireResult;
 
 use super::connection::Connection;
 use super::encode::{self, Formats};
-use super::{declared, parameters};
+use super::{check_encoding, declared, parameters};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::pg_catalog::{self, CatalogQuery};
@@ -76,6 +76,7 @@ async fn prepare(session: &Session, interrupt: &mut Interrupt<'_>, sql: &str, ty
     if let Some(query) = catalog {
         return of_catalog(session, interrupt, sql, query, types).await.map(Some);
     }
+    check_encoding(sql)?;
     let mut statements = millpond_sql::parse(sql, session.dialect())?;
     if statements.len() > 1 {
         return Err(Error::new("42601", "cannot insert multiple commands into a prepared statement"));

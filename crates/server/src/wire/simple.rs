@@ -19,7 +19,7 @@ use pgwire::messages::simplequery::Query;
 use super::Client;
 use super::connection::Connection;
 use super::encode::Formats;
-use super::send;
+use super::{check_encoding, send};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::pg_catalog;
@@ -66,14 +66,14 @@ impl SimpleQueryHandler for Connection {
 async fn message<C: Client>(client: &mut C, session: &mut Session, interrupt: &mut Interrupt<'_>, text: &str) -> PgWireResult<()> {
     let parsed = match pg_catalog::queries(text) {
         Some(queries) => return catalog_queries(client, session, interrupt, queries).await,
-        None => millpond_sql::parse(text, session.dialect()),
+        None => check_encoding(text).and_then(|()| Ok(millpond_sql::parse(text, session.dialect())?)),
     };
     let statements: VecDeque<_> = match parsed {
         Ok(statements) => statements.into(),
         Err(error) => {
             session.failed();
             client.set_transaction_status(session.transaction_status());
-            return Err(Error::from(error).into());
+            return Err(error.into());
         }
     };
     if statements.is_empty() {

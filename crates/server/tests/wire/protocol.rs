@@ -88,6 +88,20 @@ fn lengths_that_do_not_fit_together_are_a_protocol_violation() {
 }
 
 #[test]
+fn text_that_is_not_utf8_is_refused() {
+    let server = Server::start();
+    let mut raw = Raw::connect(&server);
+    raw.send(b'Q', b"SELECT '\xc3\xa9\xff'\0");
+    let answer = raw.until_ready();
+    assert_eq!(kinds(&answer), "EZ");
+    assert!(of(&answer, b'E').contains("C22021|"), "{answer:?}");
+    assert!(of(&answer, b'E').contains("P10|"), "{answer:?}");
+    raw.send(b'P', b"\0SELECT '\xff'\0\0\0");
+    assert!(of(&raw.sync(), b'E').contains("C22021|"));
+    assert_eq!(kinds(&raw.query("SELECT 'é'")), "TDCZ");
+}
+
+#[test]
 fn a_bind_that_does_not_fit_fails_the_transaction() {
     let server = Server::start();
     let mut raw = Raw::connect(&server);
