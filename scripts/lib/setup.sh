@@ -50,9 +50,9 @@ missing_packages() {
   done
 }
 
-# RocksDB is compiled by scripts/lib/toolchain/clang++, in half the time. It is found by name, so that cargo sees no other compiler than in a
-# plain `cargo build`, and takes neither's work for stale.
-precompile_rocksdb_headers() {
+# RocksDB is compiled by scripts/lib/toolchain/clang++, in a quarter of the time. It is found by name, so that cargo sees no other compiler than
+# in a plain `cargo build`, and takes neither's work for stale.
+batch_rocksdb() {
   if command -v clang++ >/dev/null && command -v flock >/dev/null; then
     PATH="$PWD/scripts/lib/toolchain:$PATH"
   fi
@@ -78,7 +78,7 @@ Install them and start again:  sudo apt-get update && sudo apt-get install -y ${
     apt_install ca-certificates "${missing[@]}"
   fi
   ensure_rust
-  precompile_rocksdb_headers
+  batch_rocksdb
 }
 
 ensure_rust() {
