@@ -20,11 +20,18 @@ pub struct Kafka {
 impl Kafka {
     /// Waits until no other test, of another process, too, has it.
     pub fn acquire() -> Result<Kafka> {
-        let lock = File::create(directory("kafka.lock")?)?;
+        Kafka::acquire_one("kafka")
+    }
+
+    /// The same, of the broker of that name below the target directory, for tests that run beside others.
+    pub fn acquire_one(name: &str) -> Result<Kafka> {
+        let given = std::env::var("MILLPOND_TEST_KAFKA").ok();
+        let name = if given.is_some() { "kafka" } else { name };
+        let lock = File::create(directory(&format!("{name}.lock"))?)?;
         lock.lock().context("wait for the broker")?;
-        let bootstrap = match std::env::var("MILLPOND_TEST_KAFKA") {
-            Ok(bootstrap) => bootstrap,
-            Err(_) => start(&directory("kafka")?, &[])?,
+        let bootstrap = match given {
+            Some(bootstrap) => bootstrap,
+            None => start(&directory(name)?, &[])?,
         };
         let log = KafkaLog::connect(Options::new(&bootstrap, "sqltest"))?;
         for topic in log.topics()? {

@@ -6,19 +6,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use millpond_sqltest::{Kafka, Server, binary, connect};
+use millpond_sqltest::{Server, binary, connect};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::seeded;
 use crate::workload::{Load, set_up};
+use crate::{broker, seeded};
 
 /// The server has started again by itself by then, and has its state.
 const ANEW_WITHIN: Duration = Duration::from_secs(120);
 
 #[test]
 fn damaged_files_are_made_anew_over_kafka() -> Result<()> {
-    let kafka = Kafka::acquire()?;
+    let kafka = broker()?;
     seeded(2, |random, rounds| damage_again_and_again(random, rounds, vec!["--kafka".to_owned(), kafka.bootstrap.clone()]))
 }
 

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use millpond_sqltest::{Kafka, Server, connect};
+use millpond_sqltest::{Server, connect};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::seeded;
 use crate::workload::{Load, set_up};
+use crate::{broker, seeded};
 
 #[test]
 fn kill_9_loses_nothing_and_counts_nothing_twice() -> Result<()> {
@@ -17,7 +17,7 @@ fn kill_9_loses_nothing_and_counts_nothing_twice() -> Result<()> {
 
 #[test]
 fn nor_over_kafka() -> Result<()> {
-    let kafka = Kafka::acquire()?;
+    let kafka = broker()?;
     seeded(5, |random, crashes| crash_again_and_again(random, crashes, vec!["--kafka".to_owned(), kafka.bootstrap.clone()]))
 }
 

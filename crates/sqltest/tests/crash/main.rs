@@ -15,11 +15,18 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use millpond_sqltest::Kafka;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Sessions and transactions time out: what is broken is to be the test's fault, and not that of another one that keeps the machine from the brokers.
+/// Sessions and transactions time out. One crash test at a time, so that another one does not keep the machine from its brokers; the other tests run
+/// meanwhile (`scripts/test`), which the pauses of [`workload`] leave room for.
 static ALONE: Mutex<()> = Mutex::new(());
+
+/// The other tests that want a broker run at the same time.
+fn broker() -> Result<Kafka> {
+    Kafka::acquire_one("kafka-crash")
+}
 
 /// Runs a test with its random choices and the number of its rounds, alone.
 fn seeded<F: Future<Output = Result<()>>>(rounds: u64, test: impl FnOnce(StdRng, u64) -> F) -> Result<()> {

@@ -7,8 +7,8 @@ use millpond_sqltest::{Kafka, Server, connect};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::seeded;
 use crate::workload::{Load, set_up};
+use crate::{broker, seeded};
 
 /// Tasks are shared out, or taken over, by then: a session's timeout, and what it takes to bring the state in.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
@@ -23,13 +23,13 @@ enum Fault {
 
 #[test]
 fn members_die_and_come_back() -> Result<()> {
-    let kafka = Kafka::acquire()?;
+    let kafka = broker()?;
     seeded(3, |random, rounds| members_break(random, rounds, &kafka, Fault::Kill))
 }
 
 #[test]
 fn a_member_is_frozen() -> Result<()> {
-    let kafka = Kafka::acquire()?;
+    let kafka = broker()?;
     seeded(2, |random, rounds| members_break(random, rounds, &kafka, Fault::Freeze))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use millpond_sqltest::{Server, connect, copy_in};
@@ -59,6 +60,8 @@ const ORACLE: [(&str, &str, &str); 5] = [
     ),
 ];
 
+/// Between two statements of one client: without it the clients would take the whole machine, and a busy broker looks like a dead one.
+const PAUSE: Duration = Duration::from_millis(10);
 const KEYS: i64 = 40;
 const PLACES: i64 = 30;
 const ACCOUNTS: i64 = 200;
@@ -174,14 +177,15 @@ impl Load {
     }
 }
 
-/// COPY in runs of some thousand rows.
+/// COPY in runs of some hundred rows.
 async fn copy(address: String, writes: Arc<Writes>, seed: u64) -> Result<()> {
     let client = connect(&address).await?;
     let mut random = StdRng::seed_from_u64(seed);
     while writes.go_on(&client) {
-        let ids = writes.take(random.random_range(1..4_000));
+        let ids = writes.take(random.random_range(1..1_000));
         let acknowledged = copy_rows(&client, ids.clone()).await.is_ok();
         writes.answered(ids, acknowledged);
+        tokio::time::sleep(PAUSE).await;
     }
     Ok(())
 }
@@ -225,6 +229,7 @@ async fn transactions(address: String, writes: Arc<Writes>, seed: u64) -> Result
             // Cut off or not: the row is deleted from the table and from its aggregate, or from neither.
             let _ = client.batch_execute(&format!("DELETE FROM accounts WHERE account = {}", random.random_range(0..ACCOUNTS))).await;
         }
+        tokio::time::sleep(PAUSE).await;
     }
     Ok(())
 }
@@ -235,6 +240,7 @@ async fn flushes(address: String, writes: Arc<Writes>) -> Result<()> {
     while writes.go_on(&client) {
         // While something is broken, it says so.
         let _ = client.batch_execute("FLUSH").await;
+        tokio::time::sleep(PAUSE).await;
     }
     Ok(())
 }
