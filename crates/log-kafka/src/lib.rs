@@ -18,6 +18,7 @@
 
 mod cluster;
 mod columns;
+mod connected;
 mod context;
 mod coordinators;
 mod error;

@@ -52,6 +52,11 @@ impl KafkaLog {
         Ok((KafkaLog::open(cluster, producers?, Some(fence)), group))
     }
 
+    /// How many consumers read for it at present.
+    pub fn readers(&self) -> usize {
+        self.readers.count()
+    }
+
     fn open(cluster: Arc<Cluster>, producers: Vec<Producer>, fence: Option<Fence>) -> KafkaLog {
         let readers = Arc::new(Readers::new(Arc::clone(&cluster)));
         let producers = Producers::new(cluster.options().clone(), producers, fence);

@@ -20,6 +20,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use crate::columns::encode;
+use crate::connected::wait_until_connected;
 use crate::context::{Context, Deliveries};
 use crate::error::{Class, told};
 use crate::events::EventQueue;
@@ -100,8 +101,7 @@ impl Bell {
 impl Producer {
     pub fn new(options: &Options, name: String) -> Result<Producer> {
         let producer = Producer::open(options, &options.transactional_producer(&name), name)?;
-        // Where no connection is up yet, librdkafka looks for the coordinator half a second later.
-        producer.producer.client().fetch_cluster_id(options.timeout.min(CONNECTED_WITHIN));
+        wait_until_connected(producer.producer.client(), options.timeout.min(CONNECTED_WITHIN));
         producer.until_done(|timeout| producer.producer.init_transactions(timeout)).map_err(|error| told(&error, None))?;
         Ok(producer)
     }

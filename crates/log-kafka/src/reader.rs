@@ -69,6 +69,11 @@ impl Reader {
         self.partitions.get(partition).map(|assigned| (assigned.next, assigned.used))
     }
 
+    /// Whether it reads nothing.
+    pub fn is_idle(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
     pub fn known_end(&self, partition: &TopicPartition) -> Option<u64> {
         let assigned = self.partitions.get(partition)?;
         // As long as something is in the queue, the end of what was read for one, librdkafka does not tell of more: it has to be taken out.

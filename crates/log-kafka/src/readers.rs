@@ -8,6 +8,8 @@
 //! ```
 //! So each worker finds the consumer with its partitions again, and a reader that is behind does not drag along those that are not.
 //!
+//! Readers whose partitions nobody reads any more are closed.
+//!
 //! A reader hears of what comes to its partitions. Where it stopped reading one, for an error or because nobody asked for so long, somebody may
 //! sleep who believes to be told: it is woken, and [`Readers::is_unheard`] has it ask again.
 
@@ -45,9 +47,22 @@ struct State {
     deleted: Vec<Arc<str>>,
 }
 
+impl State {
+    /// Those that read nothing.
+    fn take_idle(&mut self) -> Vec<Reader> {
+        let idle: Vec<Reader> = self.free.extract_if(.., |reader| reader.is_idle()).collect();
+        self.made -= idle.len();
+        idle
+    }
+}
+
 impl Readers {
     pub fn new(cluster: Arc<Cluster>) -> Readers {
         Readers { cluster, state: Mutex::default(), returned: Condvar::new() }
+    }
+
+    pub fn count(&self) -> usize {
+        self.state.lock().made
     }
 
     /// What is there from `from` on; waits for it, up to the timeout.
@@ -106,7 +121,11 @@ impl Readers {
                 None if state.made < READERS_MAX => {
                     state.made += 1;
                     drop(state);
-                    return Reader::new(&self.cluster).inspect_err(|_| self.state.lock().made -= 1);
+                    return Reader::new(&self.cluster).inspect_err(|_| {
+                        self.state.lock().made -= 1;
+                        // There is room for one that waits.
+                        self.returned.notify_one();
+                    });
                 }
                 None if !places.is_empty() => {
                     let oldest = |index: &usize| places[*index].map(|(_, used)| used);
@@ -148,10 +167,11 @@ impl Readers {
         }
     }
 
-    /// Lets go of partitions that nobody reads, and hands on what librdkafka has to say.
+    /// Lets go of partitions that nobody reads, and closes readers that have none; hands on what librdkafka has to say.
     pub fn tidy(&self) {
         let Some(moment) = Instant::now().checked_sub(UNUSED) else { return };
         let mut state = self.state.lock();
+        let idle = state.take_idle();
         let mut released = Vec::new();
         for reader in &mut state.free {
             released.append(&mut reader.release_unused(moment));
@@ -163,5 +183,7 @@ impl Readers {
         if unheard {
             self.cluster.notifier().notify();
         }
+        // Takes a moment each: they say goodbye to their brokers.
+        drop(idle);
     }
 }
