@@ -48,6 +48,9 @@ pub struct Options {
     commit_interval_ms: u64,
     #[arg(long, default_value_t = 2)]
     workers: usize,
+    /// A topic of JSON objects with `auction` and `price`: the same count over it begins at its beginning when the writing begins.
+    #[arg(long)]
+    behind: Option<String>,
 }
 
 /// When the rows of each auction were handed over that no result has covered yet, in microseconds since the start.
@@ -75,7 +78,11 @@ pub fn run(options: &Options) -> Result<()> {
              CREATE TABLE counts WITH (kafka_topic = '{output}', key_format = 'kafka') AS SELECT auction, count(*) AS n, max(price) AS top FROM bids \
              WINDOW TUMBLING (SIZE 10 SECONDS, GRACE PERIOD 5 SECONDS) GROUP BY auction; FLUSH;"
         );
-        anyhow::Ok(client.batch_execute(&statements).await?)
+        client.batch_execute(&statements).await?;
+        if let Some(topic) = &options.behind {
+            client.batch_execute(&behind(topic, &service.topic("behind"))).await?;
+        }
+        anyhow::Ok(())
     })?;
 
     let way = OnTheirWay { auctions: (0..AUCTIONS).map(|_| Mutex::default()).collect(), written: AtomicU64::new(0) };
@@ -102,6 +109,14 @@ pub fn run(options: &Options) -> Result<()> {
     writeln!(std::io::stdout(), "{line}")?;
     server.stop()?;
     service.remove_topics()
+}
+
+fn behind(topic: &str, output: &str) -> String {
+    format!(
+        "CREATE STREAM before (auction BIGINT, price BIGINT) WITH (kafka_topic = '{topic}', value_format = 'json'); \
+         CREATE TABLE caught_up WITH (kafka_topic = '{output}', key_format = 'kafka') AS SELECT auction, count(*) AS n, max(price) AS top FROM before \
+         WINDOW TUMBLING (SIZE 10 SECONDS, GRACE PERIOD 5 SECONDS) GROUP BY auction;"
+    )
 }
 
 fn write(topic: &str, options: &Options, way: &OnTheirWay, started: Instant) -> Result<()> {

@@ -15,6 +15,7 @@ mod guarded;
 mod pace;
 mod running;
 mod slots;
+mod throttle;
 mod upstream;
 
 use std::sync::Arc;
@@ -24,8 +25,9 @@ use std::time::Duration;
 use millpond_streams::operator::record::Decodings;
 
 use self::pace::Pace;
-use self::running::RunningTask;
+use self::running::{RunningTask, TURN_ROWS};
 use self::slots::Slots;
+use self::throttle::Throttle;
 use crate::mailbox::{Mailbox, Request};
 use crate::query::RunningQuery;
 use crate::runtime::Runtime;
@@ -45,6 +47,7 @@ pub(crate) struct Worker {
     /// Whose turn it is.
     next_task: usize,
     pace: Pace,
+    throttle: Throttle,
     /// When the next commit is due.
     commit_at_ms: Option<i64>,
     /// Of the entries that wait for it.
@@ -81,6 +84,7 @@ impl Worker {
             tasks: Vec::new(),
             next_task: 0,
             pace,
+            throttle: Throttle::default(),
             commit_at_ms: None,
             dirty_bytes: 0,
             idle_at_ms: None,
@@ -240,12 +244,16 @@ impl Worker {
             }
             let now_ms = self.runtime.now_ms();
             let dirty_bytes = task.dirty_bytes;
-            match task.turn(&self.runtime, &mut self.slots, now_ms) {
-                Ok(did) => {
-                    progressed |= did;
+            let rows_max = if task.is_known_behind() { self.throttle.turn_rows(TURN_ROWS, now_ms) } else { TURN_ROWS };
+            match task.turn(&self.runtime, &mut self.slots, rows_max, now_ms) {
+                Ok(turn) => {
+                    progressed |= turn.progressed;
                     self.dirty_bytes += task.dirty_bytes - dirty_bytes;
                     let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
                     self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
+                    if !task.is_known_behind() {
+                        self.throttle.live(turn.rows, now_ms);
+                    }
                 }
                 Err(reason) => {
                     failures.push(Failure { query: Arc::clone(&task.query), generation: task.generation, reason });
@@ -286,7 +294,7 @@ impl Worker {
 
     /// Whether there is so much to commit that it cannot wait.
     fn is_full(&self) -> bool {
-        self.dirty_bytes >= DIRTY_BYTES_MAX
+        self.dirty_bytes >= self.throttle.dirty_bytes(DIRTY_BYTES_MAX, self.runtime.now_ms())
     }
 
     /// How long there is nothing to do, unless it is woken.

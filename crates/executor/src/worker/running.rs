@@ -25,7 +25,7 @@ use crate::query::{Plan, Purpose, RunningQuery};
 use crate::runtime::Runtime;
 
 /// After so many rows it is another task's turn.
-const TURN_ROWS: usize = 65_536;
+pub(super) const TURN_ROWS: usize = 65_536;
 /// A task with more rows than this before it is behind: what its query gives is old, however often it commits.
 const BEHIND_ROWS: u64 = TURN_ROWS as u64;
 /// A repartition topic is trimmed once so many records of it are committed.
@@ -47,6 +47,13 @@ pub(crate) struct RunningTask {
     pub dirty_bytes: usize,
     /// Whether the query counts it among those that are behind.
     behind: bool,
+}
+
+/// What a turn came to.
+pub(crate) struct Turn {
+    /// False: there was nothing to do.
+    pub progressed: bool,
+    pub rows: usize,
 }
 
 /// A task's inputs, and why it must not run all the same, if so.
@@ -173,17 +180,17 @@ impl RunningTask {
         (self.task.waiting() || self.cursors.iter().enumerate().any(more)) && !self.query.push_queue().is_some_and(|queue| queue.is_full())
     }
 
-    /// Takes up to [`TURN_ROWS`] rows, of all inputs as their times want. False: there was nothing to do.
-    pub fn turn(&mut self, runtime: &Runtime, slots: &mut Slots, now_ms: i64) -> Result<bool, String> {
+    /// Takes about `rows_max` rows, of all inputs as their times want.
+    pub fn turn(&mut self, runtime: &Runtime, slots: &mut Slots, rows_max: usize, now_ms: i64) -> Result<Turn, String> {
         let mut progressed = false;
         let mut rows = 0;
-        while rows < TURN_ROWS {
+        while rows < rows_max {
             let mut brought = false;
             for input in 0..self.cursors.len() {
                 if !self.task.wants(input) {
                     continue;
                 }
-                match self.next(runtime, input, slots, now_ms)? {
+                match self.next(runtime, input, slots, rows_max, now_ms)? {
                     Next::Entry(fetched) => {
                         rows += fetched.entry.rows();
                         self.dirty_bytes += fetched.entry.bytes();
@@ -213,10 +220,10 @@ impl RunningTask {
                 break;
             }
         }
-        Ok(progressed)
+        Ok(Turn { progressed, rows })
     }
 
-    fn next(&mut self, runtime: &Runtime, input: usize, slots: &mut Slots, now_ms: i64) -> Result<Next, String> {
+    fn next(&mut self, runtime: &Runtime, input: usize, slots: &mut Slots, rows_max: usize, now_ms: i64) -> Result<Next, String> {
         let mut seen = 0;
         loop {
             let waiting = self.task.waiting();
@@ -242,7 +249,7 @@ impl RunningTask {
                 return Ok(Next::End { asked });
             }
             (cursor.waits, cursor.listens) = (false, true);
-            match slots.fetch(cursor.slot, cursor.next) {
+            match slots.fetch(cursor.slot, cursor.next, rows_max) {
                 Ok(Some(fetch)) => {
                     let passed = fetch.entries.is_empty() && fetch.next_offset > cursor.next;
                     let rows: usize = fetch.entries.iter().map(|fetched| fetched.entry.rows()).sum();
@@ -376,6 +383,11 @@ impl RunningTask {
             (records as f64 * cursor.rows_per_record) as u64 + buffered as u64
         };
         self.set_behind(self.cursors.iter().map(ahead).sum::<u64>() > BEHIND_ROWS);
+        self.is_known_behind()
+    }
+
+    /// The same, by what was last found.
+    pub fn is_known_behind(&self) -> bool {
         self.query.behind.load(Ordering::Relaxed) > 0
     }
 

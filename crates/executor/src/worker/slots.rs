@@ -8,7 +8,8 @@ use millpond_log::{FetchLimit, Fetched, Log, Result, TopicPartition};
 use super::coalesce::coalesce;
 
 /// What a fetch brings at most; one entry comes even when it is larger.
-const FETCH: FetchLimit = FetchLimit::of(65_536, 8 << 20);
+const FETCH_ROWS: usize = 65_536;
+const FETCH_BYTES: usize = 8 << 20;
 
 /// A slot's place in [`Slots`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,13 +121,13 @@ impl Slots {
         }
     }
 
-    /// `None`: nothing has come yet.
-    pub fn fetch(&mut self, id: SlotId, from: u64) -> Result<Option<Shared>> {
+    /// About `rows_max` rows at most. `None`: nothing has come yet.
+    pub fn fetch(&mut self, id: SlotId, from: u64, rows_max: usize) -> Result<Option<Shared>> {
         let slot = self.slot_mut(id);
         if let Some((_, fetch)) = slot.fetches.iter().find(|(begin, _)| *begin == from) {
             return Ok(Some(fetch.clone()));
         }
-        let fetch = slot.log.fetch_ready(&slot.partition, from, FETCH)?;
+        let fetch = slot.log.fetch_ready(&slot.partition, from, FetchLimit::of(rows_max.min(FETCH_ROWS), FETCH_BYTES))?;
         // Nothing is not shared: more may come before the others look.
         let Some(fetch) = fetch.filter(|fetch| fetch.next_offset > from) else { return Ok(None) };
         let (mut entries, next_offset) = (coalesce(fetch.entries), fetch.next_offset);
@@ -170,13 +171,13 @@ mod tests {
         let mut slots = Slots::default();
         let (a, b) = (slots.acquire(&log, &target).unwrap(), slots.acquire(&log, &target).unwrap());
         assert_eq!((a, slots.end(a)), (b, 0));
-        assert!(slots.fetch(a, 0).unwrap().is_none(), "there is nothing, and that is not kept for the other");
+        assert!(slots.fetch(a, 0, usize::MAX).unwrap().is_none(), "there is nothing, and that is not kept for the other");
         let record = opaque::Record { key: None, value: None, timestamp_ms: 0, headers: &[] };
         let entry = Entry::opaque(opaque::batch([record]));
         log.append(Transaction { appends: vec![Append { target: target.clone(), entry }] }).unwrap();
         slots.refresh_all();
         assert_eq!(slots.end(a), 1);
-        let [one, other] = [a, b].map(|slot| slots.fetch(slot, 0).unwrap().unwrap().entries);
+        let [one, other] = [a, b].map(|slot| slots.fetch(slot, 0, usize::MAX).unwrap().unwrap().entries);
         assert!(Arc::ptr_eq(&one, &other));
         slots.forget_fetched();
         slots.release(a);

@@ -1,5 +1,6 @@
 //! The engine over whole statements: what it promises about results, restarts, failures and what it leaves behind.
 
+mod behind;
 mod event_time;
 mod exactly_once;
 mod faults;
