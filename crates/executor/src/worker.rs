@@ -27,7 +27,7 @@ use millpond_streams::operator::record::Decodings;
 use self::pace::Pace;
 use self::running::{RunningTask, TURN_ROWS};
 use self::slots::Slots;
-use self::throttle::Throttle;
+use self::throttle::{LIVE_MS, Throttle};
 use crate::mailbox::{Mailbox, Request};
 use crate::query::RunningQuery;
 use crate::runtime::Runtime;
@@ -244,15 +244,15 @@ impl Worker {
             }
             let now_ms = self.runtime.now_ms();
             let dirty_bytes = task.dirty_bytes;
-            let rows_max = if task.is_known_behind() { self.throttle.turn_rows(TURN_ROWS, now_ms) } else { TURN_ROWS };
+            let rows_max = if task.is_known_behind() { self.throttle.turn_rows(TURN_ROWS) } else { TURN_ROWS };
             match task.turn(&self.runtime, &mut self.slots, rows_max, now_ms) {
                 Ok(turn) => {
                     progressed |= turn.progressed;
                     self.dirty_bytes += task.dirty_bytes - dirty_bytes;
                     let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
                     self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
-                    if !task.is_known_behind() {
-                        self.throttle.live(turn.rows, now_ms);
+                    if turn.rows > 0 {
+                        task.live_until_ms = now_ms.saturating_add(LIVE_MS);
                     }
                 }
                 Err(reason) => {
@@ -272,15 +272,17 @@ impl Worker {
         self.decodings.forget();
     }
 
-    /// Idle inputs, and when the next commit is due.
+    /// Idle inputs, when the next commit is due, and whether what is behind has to give way.
     fn survey(&mut self) {
         let now_ms = self.runtime.now_ms();
         (self.idle_at_ms, self.commit_at_ms, self.dirty_bytes) = (None, None, 0);
+        self.throttle = Throttle::default();
         for task in &mut self.tasks {
             self.idle_at_ms = earlier(self.idle_at_ms, task.judge_idle(&self.slots, now_ms));
             self.dirty_bytes += task.dirty_bytes;
             let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
             self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
+            self.throttle.see(task.is_known_behind(), task.live_until_ms, now_ms);
         }
     }
 
@@ -294,7 +296,7 @@ impl Worker {
 
     /// Whether there is so much to commit that it cannot wait.
     fn is_full(&self) -> bool {
-        self.dirty_bytes >= self.throttle.dirty_bytes(DIRTY_BYTES_MAX, self.runtime.now_ms())
+        self.dirty_bytes >= self.throttle.dirty_bytes(DIRTY_BYTES_MAX)
     }
 
     /// How long there is nothing to do, unless it is woken.

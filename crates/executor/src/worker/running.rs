@@ -47,6 +47,8 @@ pub(crate) struct RunningTask {
     pub dirty_bytes: usize,
     /// Whether the query counts it among those that are behind.
     behind: bool,
+    /// A moment after rows have come to it.
+    pub live_until_ms: i64,
 }
 
 /// What a turn came to.
@@ -94,6 +96,7 @@ impl RunningTask {
             dirty_since_ms: None,
             dirty_bytes: 0,
             behind: false,
+            live_until_ms: i64::MIN,
         };
         let refused = match running.open(runtime, plan, sub, slots) {
             Ok((inputs, refused)) => {

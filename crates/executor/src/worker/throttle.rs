@@ -3,38 +3,38 @@
 //! A row that has just come waits for whatever its worker is at. That is to be neither a long turn of a task that is behind nor the commit of all
 //! that such turns have given in seconds; so as long as something live comes, both are short. Nothing waits for anything else by that.
 
+/// Something live has come when it was not longer ago than this.
+pub(super) const LIVE_MS: i64 = 1_000;
 /// Of a task that is behind, in one turn.
 const SHORT_TURN_ROWS: usize = 4_096;
 /// Of the entries that wait for a commit.
 const SHORT_COMMIT_BYTES: usize = 4 << 20;
-/// Something live has come when it was not longer ago than this.
-const LIVE_MS: i64 = 1_000;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Throttle {
-    live_until_ms: i64,
+    live: bool,
+    behind: bool,
 }
 
 impl Throttle {
-    /// A turn of a task that is not behind has brought so many rows.
-    pub fn live(&mut self, rows: usize, now_ms: i64) {
-        if rows > 0 {
-            self.live_until_ms = now_ms.saturating_add(LIVE_MS);
-        }
+    /// Takes notice of a task. One that is behind is not live, whatever has come to it.
+    pub fn see(&mut self, is_behind: bool, live_until_ms: i64, now_ms: i64) {
+        self.behind |= is_behind;
+        self.live |= !is_behind && now_ms < live_until_ms;
     }
 
     /// How many rows a task that is behind may take in a turn that others take `rows` in.
-    pub fn turn_rows(&self, rows: usize, now_ms: i64) -> usize {
-        if self.is_on(now_ms) { rows.min(SHORT_TURN_ROWS) } else { rows }
+    pub fn turn_rows(self, rows: usize) -> usize {
+        if self.is_on() { rows.min(SHORT_TURN_ROWS) } else { rows }
     }
 
     /// With so many bytes a commit is due that is otherwise due with `bytes`.
-    pub fn dirty_bytes(&self, bytes: usize, now_ms: i64) -> usize {
-        if self.is_on(now_ms) { bytes.min(SHORT_COMMIT_BYTES) } else { bytes }
+    pub fn dirty_bytes(self, bytes: usize) -> usize {
+        if self.is_on() { bytes.min(SHORT_COMMIT_BYTES) } else { bytes }
     }
 
-    fn is_on(&self, now_ms: i64) -> bool {
-        now_ms < self.live_until_ms
+    fn is_on(self) -> bool {
+        self.live && self.behind
     }
 }
 
@@ -42,15 +42,18 @@ impl Throttle {
 mod tests {
     use super::*;
 
+    fn allowed(tasks: &[(bool, i64)], now_ms: i64) -> (usize, usize) {
+        let mut throttle = Throttle::default();
+        tasks.iter().for_each(|(is_behind, live_until_ms)| throttle.see(*is_behind, *live_until_ms, now_ms));
+        (throttle.turn_rows(65_536), throttle.dirty_bytes(64 << 20))
+    }
+
     #[test]
     fn what_is_behind_gives_way_to_what_is_live() {
-        let mut throttle = Throttle::default();
-        let allowed = |throttle: &Throttle, now_ms| (throttle.turn_rows(65_536, now_ms), throttle.dirty_bytes(64 << 20, now_ms));
-        assert_eq!(allowed(&throttle, 10_000), (65_536, 64 << 20));
-        throttle.live(0, 10_000);
-        assert_eq!(allowed(&throttle, 10_000), (65_536, 64 << 20), "nothing has come");
-        throttle.live(1, 10_000);
-        assert_eq!(allowed(&throttle, 10_999), (4_096, 4 << 20));
-        assert_eq!(allowed(&throttle, 11_000), (65_536, 64 << 20), "nothing has come for a second");
+        let (short, long) = ((4_096, 4 << 20), (65_536, 64 << 20));
+        assert_eq!(allowed(&[(true, 0), (false, 11_000)], 10_999), short);
+        assert_eq!(allowed(&[(true, 0), (false, 11_000)], 11_000), long, "nothing has come for a second");
+        assert_eq!(allowed(&[(true, 11_000), (true, 11_000)], 10_000), long, "all are behind");
+        assert_eq!(allowed(&[(false, 11_000), (false, 0)], 10_000), long, "none is behind");
     }
 }
