@@ -50,7 +50,7 @@ missing_packages() {
   done
 }
 
-# RocksDB is compiled by scripts/lib/toolchain/clang++, in a quarter of the time. It is found by name, so that cargo sees no other compiler than
+# RocksDB is compiled by scripts/lib/toolchain/clang++, in about a quarter of the time. It is found by name, so that cargo sees no other compiler than
 # in a plain `cargo build`, and takes neither's work for stale.
 batch_rocksdb() {
   if command -v clang++ >/dev/null && command -v flock >/dev/null; then

@@ -73,14 +73,9 @@ pub fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let client = connect(&server.addresses().pg).await?;
-        let statements = format!(
-            "CREATE STREAM bids (auction BIGINT, price BIGINT) WITH (kafka_topic = '{bids}', value_format = 'json'); \
-             CREATE TABLE counts WITH (kafka_topic = '{output}', key_format = 'kafka') AS SELECT auction, count(*) AS n, max(price) AS top FROM bids \
-             WINDOW TUMBLING (SIZE 10 SECONDS, GRACE PERIOD 5 SECONDS) GROUP BY auction; FLUSH;"
-        );
-        client.batch_execute(&statements).await?;
+        client.batch_execute(&format!("{} FLUSH;", count("bids", &bids, "counts", &output))).await?;
         if let Some(topic) = &options.behind {
-            client.batch_execute(&behind(topic, &service.topic("behind"))).await?;
+            client.batch_execute(&count("before", topic, "counts_before", &service.topic("behind"))).await?;
         }
         anyhow::Ok(())
     })?;
@@ -111,11 +106,12 @@ pub fn run(options: &Options) -> Result<()> {
     service.remove_topics()
 }
 
-fn behind(topic: &str, output: &str) -> String {
+/// A stream over `topic`, and the table of its counts, which goes to `output`.
+fn count(stream: &str, topic: &str, table: &str, output: &str) -> String {
     format!(
-        "CREATE STREAM before (auction BIGINT, price BIGINT) WITH (kafka_topic = '{topic}', value_format = 'json'); \
-         CREATE TABLE caught_up WITH (kafka_topic = '{output}', key_format = 'kafka') AS SELECT auction, count(*) AS n, max(price) AS top FROM before \
-         WINDOW TUMBLING (SIZE 10 SECONDS, GRACE PERIOD 5 SECONDS) GROUP BY auction;"
+        "CREATE STREAM {stream} (auction BIGINT, price BIGINT) WITH (kafka_topic = '{topic}', value_format = 'json'); \
+         CREATE TABLE {table} WITH (kafka_topic = '{output}', key_format = 'kafka') AS SELECT auction, count(*) AS n, max(price) AS top \
+         FROM {stream} WINDOW TUMBLING (SIZE 10 SECONDS, GRACE PERIOD 5 SECONDS) GROUP BY auction;"
     )
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct RunningTask {
     pub dirty_bytes: usize,
     /// Whether the query counts it among those that are behind.
     behind: bool,
-    /// A moment after rows have come to it.
+    /// As long as it is not behind: a second after rows have come to it.
     pub live_until_ms: i64,
 }
 

@@ -8,7 +8,6 @@ use millpond_log::{FetchLimit, Fetched, Log, Result, TopicPartition};
 use super::coalesce::coalesce;
 
 /// What a fetch brings at most; one entry comes even when it is larger.
-const FETCH_ROWS: usize = 65_536;
 const FETCH_BYTES: usize = 8 << 20;
 
 /// A slot's place in [`Slots`].
@@ -121,13 +120,13 @@ impl Slots {
         }
     }
 
-    /// About `rows_max` rows at most. `None`: nothing has come yet.
+    /// Up to about `rows_max` rows. `None`: nothing has come yet.
     pub fn fetch(&mut self, id: SlotId, from: u64, rows_max: usize) -> Result<Option<Shared>> {
         let slot = self.slot_mut(id);
         if let Some((_, fetch)) = slot.fetches.iter().find(|(begin, _)| *begin == from) {
             return Ok(Some(fetch.clone()));
         }
-        let fetch = slot.log.fetch_ready(&slot.partition, from, FetchLimit::of(rows_max.min(FETCH_ROWS), FETCH_BYTES))?;
+        let fetch = slot.log.fetch_ready(&slot.partition, from, FetchLimit::of(rows_max, FETCH_BYTES))?;
         // Nothing is not shared: more may come before the others look.
         let Some(fetch) = fetch.filter(|fetch| fetch.next_offset > from) else { return Ok(None) };
         let (mut entries, next_offset) = (coalesce(fetch.entries), fetch.next_offset);
