@@ -180,6 +180,7 @@ mod tests {
             timestamps: times.clone(),
             stream_times: times,
             changes: None,
+            tombstones: None,
         }
     }
 

@@ -8,7 +8,7 @@ pub use crate::opaque::opaque_schema;
 
 /// Column of [`Payload::Columns`] with each row's timestamp: Int64, milliseconds since the epoch, not null.
 pub const TIMESTAMP: &str = "$timestamp";
-/// Column of [`Payload::Columns`] in table topics: Boolean, true where the row deletes its key. Absent: no row does.
+/// Column of [`Payload::Columns`]: Boolean, true where there is no value: of a table, such a row deletes its key. Absent: all have one.
 pub const TOMBSTONE: &str = "$tombstone";
 /// Column of [`Payload::Columns`] in repartition topics of tables: Int8, +1 for a row that came and -1 for one that went.
 pub const CHANGE: &str = "$change";

@@ -198,7 +198,7 @@ mod tests {
         let schema = rows.schema();
         let predicate = binary(quotient(&rows), Gt, lit(0_i64), &schema).unwrap();
         let times = Int64Array::from(vec![10, 20, 30, 40]);
-        let batch = Batch { rows, timestamps: times.clone(), stream_times: times, changes: None };
+        let batch = Batch { rows, timestamps: times.clone(), stream_times: times, changes: None, tombstones: None };
         let mut context = Context::default();
         let mask = Guarded::new(predicate).mask(&batch, &mut context).unwrap();
         assert_eq!(mask, BooleanArray::from(vec![true, false, true, false]));

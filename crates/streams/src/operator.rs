@@ -3,7 +3,7 @@
 pub mod aggregate;
 pub mod filter;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod late;
 pub mod merge;
 pub mod outbox;

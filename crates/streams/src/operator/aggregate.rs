@@ -372,6 +372,7 @@ impl Aggregate {
             timestamps: Int64Array::from(timestamps),
             stream_times: Int64Array::from(stream_times),
             changes: None,
+            tombstones: None,
         })
     }
 

@@ -1,5 +1,5 @@
 //! `WHERE` and `HAVING`: rows for which the predicate is true. Of a table's change, each half is judged by itself: the row that goes
-//! was let through by the same predicate when it came.
+//! was let through by the same predicate when it came. A stream's record without a value never is.
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ impl Filter {
 
     /// The rows that it lets through.
     pub fn apply(&self, batch: Batch, context: &mut Context<'_>) -> Result<Batch> {
+        let batch = batch.with_values()?;
         let mask = self.predicate.mask(&batch, context)?;
         if mask.true_count() == mask.len() { Ok(batch) } else { batch.filter(&mask) }
     }

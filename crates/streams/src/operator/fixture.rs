@@ -45,6 +45,7 @@ pub(crate) fn stream(rows: &[Row<'_>], stream_time: i64) -> Batch {
         timestamps: rows.iter().map(|row| row.2).collect::<Vec<_>>().into(),
         stream_times: running.collect::<Vec<_>>().into(),
         changes: None,
+        tombstones: None,
     }
 }
 

@@ -39,6 +39,10 @@ impl Outbox {
     }
 
     pub fn push(&mut self, partition: u32, rows: RecordBatch, context: &mut Context<'_>) -> Result<()> {
+        // Only some batches say which of their rows have no value.
+        if self.partitions[partition as usize].batches.first().is_some_and(|first| first.schema_ref() != rows.schema_ref()) {
+            self.send(partition, context)?;
+        }
         let waiting = &mut self.partitions[partition as usize];
         waiting.rows += rows.num_rows();
         waiting.batches.push(rows);

@@ -49,7 +49,7 @@ pub struct RecordDecoder {
 struct Decoded {
     columns: Vec<Option<ArrayRef>>,
     timestamps: Int64Array,
-    /// True where there is no value: a table's row deletes its key.
+    /// True where there is no value: of a table, such a row deletes its key.
     tombstones: BooleanArray,
     windows: Option<(Int64Array, Int64Array)>,
     /// Rows that cannot be decoded, and why.
@@ -217,12 +217,13 @@ impl RecordDecoder {
             })
         });
         let rows = record_batch(&self.schema, columns.collect::<Result<_>>()?, rows)?;
+        let tombstones = (!self.table && decoded.tombstones.true_count() > 0).then(|| decoded.tombstones.clone());
         let keys = self.table.then(|| Keys {
             columns: decoded.columns[..self.spec.layout.key_columns].iter().flatten().cloned().collect(),
             windows: decoded.windows,
             tombstones: decoded.tombstones,
         });
-        let batch = Batch { rows, timestamps: timestamps.clone(), stream_times: timestamps.clone(), changes: None };
+        let batch = Batch { rows, timestamps: timestamps.clone(), stream_times: timestamps.clone(), changes: None, tombstones };
         Ok(Records { batch, offsets, keys })
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, Schema, SchemaRef};
 use millpond_formats::Format;
-use millpond_log::entry::{CHANGE, STREAM_TIME, TIMESTAMP};
+use millpond_log::entry::{CHANGE, STREAM_TIME, TIMESTAMP, TOMBSTONE};
 use millpond_log::{Control, Fetched, Payload};
 
 use super::outbox::Outbox;
@@ -82,6 +82,10 @@ fn entry_rows(batch: &Batch) -> Result<RecordBatch> {
         fields.push(Field::new(CHANGE, DataType::Int8, false));
         columns.push(Arc::new(changes.clone()));
     }
+    if let Some(tombstones) = &batch.tombstones {
+        fields.push(Field::new(TOMBSTONE, DataType::Boolean, false));
+        columns.push(Arc::new(tombstones.clone()));
+    }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
@@ -108,6 +112,7 @@ impl RepartitionSource {
             timestamps: times(TIMESTAMP).ok_or_else(|| foreign("no timestamps"))?,
             stream_times: times(STREAM_TIME).ok_or_else(|| foreign("no stream times"))?,
             changes: self.table.then(|| changes.unwrap_or_else(|| Int8Array::from(vec![1; rows.num_rows()]))),
+            tombstones: rows.column_by_name(TOMBSTONE).and_then(|column| column.as_boolean_opt()).cloned(),
         };
         let offsets = Int64Array::from_iter_values((0..rows.num_rows()).map(|row| fetched.offset(row) as i64));
         Ok(Records { batch, offsets, keys: None })

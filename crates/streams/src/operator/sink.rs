@@ -45,8 +45,15 @@ pub struct Sink {
 
 /// How rows become an entry's rows.
 enum Writer {
-    Native { schema: SchemaRef },
-    Opaque { key: Option<Encoder>, value: Encoder },
+    Native {
+        schema: SchemaRef,
+        /// With a column that says where there is no value: a table's, and a stream's where it has some.
+        with_tombstones: SchemaRef,
+    },
+    Opaque {
+        key: Option<Encoder>,
+        value: Encoder,
+    },
 }
 
 struct Table {
@@ -73,7 +80,7 @@ struct Output {
     columns: Vec<ArrayRef>,
     windows: Option<(Int64Array, Int64Array)>,
     timestamps: Int64Array,
-    /// Tables only.
+    /// True where there is no value. A table always has it.
     tombstones: Option<BooleanArray>,
 }
 
@@ -125,21 +132,22 @@ impl Sink {
             Some((start, end)) => Some((bound(start)?, bound(end)?)),
             None => None,
         };
-        let mut output = Output { columns, windows, timestamps: batch.timestamps.clone(), tombstones: None };
+        let mut output = Output { columns, windows, timestamps: batch.timestamps.clone(), tombstones: batch.tombstones.clone() };
         if self.table.is_some() {
             let gone = |sign: &i8| *sign < 0;
             let tombstones = batch.changes.as_ref().map(|changes| changes.values().iter().map(gone).collect::<Vec<bool>>());
-            let tombstones = BooleanArray::from(tombstones.unwrap_or_else(|| vec![false; batch.num_rows()]));
+            output.tombstones = Some(BooleanArray::from(tombstones.unwrap_or_else(|| vec![false; batch.num_rows()])));
+        }
+        if let Some(tombstones) = &output.tombstones {
             for column in &mut output.columns[layout.key_columns..] {
-                *column = nullif(column, &tombstones)?;
+                *column = nullif(column, tombstones)?;
             }
-            output.tombstones = Some(tombstones);
         }
         self.timed(output, context)
     }
 
-    /// With the times of the sink's timestamp column, where it has one. A stream's row without a time is left out; a table's change must
-    /// not be, so it keeps the time it came with.
+    /// With the times of the sink's timestamp column, where it has one. A stream's row without a time is left out; what has no value
+    /// keeps the time it came with, and so does a table's change, which must not be left out.
     fn timed(&self, mut output: Output, context: &mut Context<'_>) -> Result<Output> {
         let Some((index, _)) = &self.spec.timestamp else { return Ok(output) };
         let own = millis(&output.columns[*index], self.pattern.as_ref())?;
@@ -148,17 +156,14 @@ impl Sink {
             output.timestamps = own;
             return Ok(output);
         }
-        let tombstones = output.tombstones.as_ref();
-        let untimed = |row: &usize| own.is_null(*row) && tombstones.is_none_or(|tombstones| !tombstones.value(*row));
-        let missing: Vec<usize> = (0..own.len()).filter(untimed).collect();
-        context.counters.bad_timestamp += missing.len() as u64;
-        self.report_untimed(&missing, *index, &output, context)?;
-        if output.tombstones.is_some() {
-            output.timestamps = own.iter().zip(output.timestamps.values()).map(|(own, came)| own.or(Some(*came))).collect();
-        } else {
-            let timed = UInt32Array::from_iter_values((0..own.len() as u32).filter(|row| own.is_valid(*row as usize)));
-            output.timestamps = own;
-            output = output.take(&timed)?;
+        let tombstones = output.tombstones.clone();
+        let is_untimed = |row: &usize| own.is_null(*row) && tombstones.as_ref().is_none_or(|tombstones| !tombstones.value(*row));
+        let (untimed, timed): (Vec<usize>, Vec<usize>) = (0..own.len()).partition(is_untimed);
+        context.counters.bad_timestamp += untimed.len() as u64;
+        self.report_untimed(&untimed, *index, &output, context)?;
+        output.timestamps = own.iter().zip(output.timestamps.values()).map(|(own, came)| own.or(Some(*came))).collect();
+        if self.table.is_none() && !untimed.is_empty() {
+            output = output.take(&UInt32Array::from_iter_values(timed.into_iter().map(|row| row as u32)))?;
         }
         Ok(output)
     }
@@ -211,7 +216,8 @@ impl Sink {
         let own = self.partition % self.spec.partitions;
         let rows = output.timestamps.len();
         match &self.writer {
-            Writer::Native { schema } => {
+            Writer::Native { schema, with_tombstones } => {
+                let schema = if output.tombstones.is_some() { with_tombstones } else { schema };
                 let partitions = if keys.is_empty() || self.spec.partitions == 1 {
                     vec![own; rows]
                 } else {
@@ -370,10 +376,9 @@ impl Writer {
         }
         fields.extend(layout.columns[layout.key_columns..].iter().map(declared));
         fields.push(Field::new(TIMESTAMP, DataType::Int64, false));
-        if spec.table.is_some() {
-            fields.push(Field::new(TOMBSTONE, DataType::Boolean, false));
-        }
-        Writer::Native { schema: Arc::new(Schema::new(fields)) }
+        let schema = Arc::new(Schema::new(fields.clone()));
+        fields.push(Field::new(TOMBSTONE, DataType::Boolean, false));
+        Writer::Native { schema, with_tombstones: Arc::new(Schema::new(fields)) }
     }
 
     fn opaque(spec: &SinkSpec) -> Result<Writer> {

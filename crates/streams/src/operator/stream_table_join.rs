@@ -173,7 +173,7 @@ impl Operator for StreamTableJoin {
     }
 
     fn process(&mut self, port: usize, batch: Batch, context: &mut Context<'_>) -> Result<()> {
-        if port == TABLE { self.change(&batch) } else { self.join(batch, context) }
+        if port == TABLE { self.change(&batch) } else { self.join(batch.with_values()?, context) }
     }
 
     fn write(&mut self, writes: &mut WriteSet) -> Result<()> {

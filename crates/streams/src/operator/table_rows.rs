@@ -149,7 +149,7 @@ impl Groups {
         let timestamps = states[0].as_primitive::<Int64Type>().clone();
         columns.extend(self.calls.evaluate(&states[1..], values.len())?);
         let rows = record_batch(&self.schema, columns, values.len())?;
-        let mut batch = Batch { rows, stream_times: timestamps.clone(), timestamps, changes: None };
+        let mut batch = Batch { rows, stream_times: timestamps.clone(), timestamps, changes: None, tombstones: None };
         // What fails was told when the aggregate gave it.
         let mut context = Context::default();
         for step in &self.steps {

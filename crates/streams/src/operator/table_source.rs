@@ -148,6 +148,7 @@ impl Plan {
             timestamps: take(&new.timestamps, &records, None)?.as_primitive::<Int64Type>().clone(),
             stream_times: take(&new.stream_times, &records, None)?.as_primitive::<Int64Type>().clone(),
             changes: Some(Int8Array::from(self.signs)),
+            tombstones: None,
         }))
     }
 }

@@ -27,8 +27,9 @@ impl Grouping {
         Ok(Grouping { expressions: expressions.collect() })
     }
 
-    /// The group of each row, without the rows where a part of it is null.
+    /// The group of each row, without the rows where a part of it is null, and without a stream's records that have no value.
     pub(crate) fn split(&self, batch: Batch, context: &mut Context<'_>) -> Result<(Batch, Vec<ArrayRef>)> {
+        let batch = batch.with_values()?;
         let columns: Result<Vec<ArrayRef>> = self.expressions.iter().map(|expression| expression.values(&batch, context)).collect();
         without_nulls(batch, columns?, context)
     }

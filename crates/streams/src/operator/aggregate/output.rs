@@ -63,6 +63,7 @@ impl Updates {
             timestamps: Int64Array::from(self.timestamps),
             stream_times: Int64Array::from(self.stream_times),
             changes: Some(Int8Array::from(self.changes)),
+            tombstones: None,
         })
     }
 }
