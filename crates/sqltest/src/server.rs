@@ -57,6 +57,11 @@ impl Server {
         self.child.id()
     }
 
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        data_path(self.directory.path())
+    }
+
     /// How often it has been started again: a connection of an older generation is dead.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -132,7 +137,7 @@ fn spawn(binary: &Path, directory: &Path, arguments: &[String]) -> Result<(Child
     let log = File::options().create(true).append(true).open(log_path(directory))?;
     let mut child = Command::new(binary)
         .arg("--data-dir")
-        .arg(directory.join("data"))
+        .arg(data_path(directory))
         .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file"])
         .arg(&ready)
         .args(arguments)
@@ -167,6 +172,10 @@ fn wait_until_ready(child: &mut Child, ready: &Path) -> Result<Addresses> {
         }
         std::thread::sleep(READY_POLL);
     }
+}
+
+fn data_path(directory: &Path) -> PathBuf {
+    directory.join("data")
 }
 
 fn log_path(directory: &Path) -> PathBuf {

@@ -7,15 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use millpond_sqltest::kafka::{directory, script, start};
 use millpond_sqltest::{Server, connect};
-use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::proxy::{Network, Proxy};
+use crate::rounds::under_load;
 use crate::seeded;
-use crate::workload::{Load, set_up};
-
-/// A server that has not committed anything by then does not go on; retries may be a minute apart.
-const GOES_ON_WITHIN: Duration = Duration::from_secs(300);
 
 /// Brokers of one test alone. Deleted when dropped.
 struct Cluster {
@@ -65,7 +61,7 @@ fn brokers_die_and_come_back() -> Result<()> {
 
 async fn brokers_die(random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
     let arguments = [cluster.arguments(), vec!["--kafka-replicas".to_owned(), "3".to_owned()]].concat();
-    under_load(&arguments, random, rounds, async |round| {
+    under_load(Server::start(&arguments)?, random, rounds, async |round| {
         let broker = (round.number % 3 + 1).to_string();
         round.a_moment().await;
         cluster.run(&["kill", &broker])?;
@@ -85,7 +81,7 @@ fn the_only_broker_is_away() -> Result<()> {
 
 async fn broker_is_away(random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
     let seconds = std::env::var("MILLPOND_OUTAGE_SECONDS").ok().and_then(|value| value.parse().ok()).unwrap_or(20);
-    under_load(&cluster.arguments(), random, rounds, async |round| {
+    under_load(Server::start(&cluster.arguments())?, random, rounds, async |round| {
         round.a_moment().await;
         cluster.run(&["kill"])?;
         tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -109,7 +105,7 @@ fn the_server_is_frozen() -> Result<()> {
 }
 
 async fn server_is_frozen(random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
-    under_load(&cluster.arguments(), random, rounds, async |round| {
+    under_load(Server::start(&cluster.arguments())?, random, rounds, async |round| {
         round.a_moment().await;
         round.server.signal("STOP")?;
         tokio::time::sleep(Duration::from_secs(20)).await;
@@ -131,7 +127,8 @@ async fn network_is_cut(random: StdRng, rounds: u64, cluster: Cluster) -> Result
     // Clients are to come through the proxy, whatever they were told first.
     cluster.run(&["stop"])?;
     start(&cluster.directory, &["--property", &format!("advertised.listeners=PLAINTEXT://{}", proxy.address)])?;
-    under_load(&["--kafka".to_owned(), proxy.address.clone()], random, rounds, async |round| {
+    let server = Server::start(&["--kafka".to_owned(), proxy.address.clone()])?;
+    under_load(server, random, rounds, async |round| {
         let cuts = [(Network::Slow(Duration::from_millis(100)), 3), (Network::Down, 5), (Network::Silent, 20)];
         for (network, seconds) in cuts {
             round.a_moment().await;
@@ -143,65 +140,4 @@ async fn network_is_cut(random: StdRng, rounds: u64, cluster: Cluster) -> Result
         Ok(())
     })
     .await
-}
-
-/// Clients write while `fault` breaks something and mends it, again and again; in the end all queries run, and nothing is lost.
-async fn under_load(
-    arguments: &[String],
-    mut random: StdRng,
-    rounds: u64,
-    mut fault: impl AsyncFnMut(&mut Round<'_>) -> Result<()>,
-) -> Result<()> {
-    let server = Server::start(arguments)?;
-    set_up(&server).await?;
-    let mut load = Load::default();
-    for number in 0..rounds {
-        load.start(&server, &mut random);
-        fault(&mut Round { number, server: &server, load: &load, random: &mut random }).await?;
-        load.stop().await?;
-    }
-    eprintln!("{rounds} rounds, {} rows offered", load.offered());
-    all_run(&server).await?;
-    load.check(&server).await.context(server.log_tail())
-}
-
-/// One time that something breaks.
-struct Round<'a> {
-    number: u64,
-    server: &'a Server,
-    load: &'a Load,
-    random: &'a mut StdRng,
-}
-
-impl Round<'_> {
-    /// Lets the clients write for a while: what they are at then is random.
-    async fn a_moment(&mut self) {
-        tokio::time::sleep(Duration::from_millis(self.random.random_range(500..2_000))).await;
-    }
-
-    /// Waits until more is acknowledged than at the beginning; `when` is for the error.
-    async fn goes_on(&self, when: &str) -> Result<()> {
-        let (begun, before) = (Instant::now(), self.load.acknowledged());
-        while self.load.acknowledged() < before + 3 {
-            let on_time = begun.elapsed() < GOES_ON_WITHIN;
-            ensure!(on_time, "{when} nothing was acknowledged within {GOES_ON_WITHIN:?}; {}", self.server.log_tail());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
-    }
-}
-
-/// Waits until every query that failed meanwhile has been started again.
-async fn all_run(server: &Server) -> Result<()> {
-    let client = connect(&server.addresses().pg).await?;
-    let begun = Instant::now();
-    loop {
-        let failed = client.query("SELECT id, reason FROM millpond.queries WHERE state = 'failed'", &[]).await?;
-        if failed.is_empty() {
-            return Ok(());
-        }
-        let reasons: Vec<String> = failed.iter().map(|row| format!("{}: {}", row.get::<_, String>(0), row.get::<_, String>(1))).collect();
-        ensure!(begun.elapsed() < GOES_ON_WITHIN, "queries do not go on by themselves: {}", reasons.join("; "));
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

@@ -7,7 +7,7 @@ use millpond_sqltest::{Server, connect};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::workload::{Load, set_up};
+use crate::workload::{Load, check_closed, set_up, set_up_closed};
 use crate::{broker, seeded};
 
 #[test]
@@ -24,6 +24,7 @@ fn nor_over_kafka() -> Result<()> {
 async fn crash_again_and_again(mut random: StdRng, crashes: u64, arguments: Vec<String>) -> Result<()> {
     let mut server = Server::start(&arguments)?;
     set_up(&server).await?;
+    set_up_closed(&server).await?;
     let mut load = Load::default();
     let mut slowest = Duration::ZERO;
     for _ in 0..crashes {
@@ -39,5 +40,6 @@ async fn crash_again_and_again(mut random: StdRng, crashes: u64, arguments: Vec<
         slowest = slowest.max(started.elapsed());
     }
     eprintln!("{crashes} crashes, {} rows offered, first answer after at most {slowest:?}", load.offered());
-    load.check(&server).await
+    load.check(&server).await?;
+    check_closed(&server).await
 }

@@ -6,9 +6,11 @@
 
 mod brokers;
 mod damage;
+mod disk;
 mod kills;
 mod members;
 mod proxy;
+mod rounds;
 mod workload;
 
 use std::future::Future;

@@ -7,6 +7,7 @@ use millpond_sqltest::{Kafka, Server, connect};
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::rounds::flush;
 use crate::workload::{Load, set_up};
 use crate::{broker, seeded};
 
@@ -52,7 +53,7 @@ async fn members_break(mut random: StdRng, rounds: u64, kafka: &Kafka, fault: Fa
         tokio::time::sleep(Duration::from_millis(random.random_range(100..2_000))).await;
         load.stop().await?;
         // Not before the other one has taken over all that the broken one had.
-        flush(&servers[stays]).await?;
+        flush(&servers[stays], SETTLED_WITHIN).await?;
         eprintln!("round {round}: {fault:?} of {broken}, all is through at {stays} after {:?}", begun.elapsed());
         match fault {
             Fault::Kill => servers[broken].start_again()?,
@@ -64,7 +65,7 @@ async fn members_break(mut random: StdRng, rounds: u64, kafka: &Kafka, fault: Fa
     }
     shared_out(&servers).await?;
     eprintln!("{rounds} rounds, {} rows offered", load.offered());
-    flush(&servers[1]).await?;
+    flush(&servers[1], SETTLED_WITHIN).await?;
     load.check(&servers[0]).await.with_context(|| servers[1].log_tail())?;
     load.check_tables(&servers[1]).await.with_context(|| servers[0].log_tail())
 }
@@ -86,17 +87,6 @@ async fn shared_out(servers: &[Server; 2]) -> Result<()> {
             ensure!(begun.elapsed() < SETTLED_WITHIN, "the tasks are not shared out within {SETTLED_WITHIN:?}: {}", late());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-    }
-    Ok(())
-}
-
-/// FLUSH, which says so where it cannot be done yet.
-async fn flush(server: &Server) -> Result<()> {
-    let client = connect(&server.addresses().pg).await?;
-    let begun = Instant::now();
-    while let Err(error) = client.batch_execute("FLUSH").await {
-        ensure!(begun.elapsed() < SETTLED_WITHIN, "FLUSH fails for {SETTLED_WITHIN:?}: {error}; {}", server.log_tail());
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
 }
