@@ -117,6 +117,6 @@ announce_build() {
   if [[ -d "$directory/release/deps" ]] && compgen -G "$directory/release/deps/libdatafusion-*.rlib" >/dev/null; then
     say "building $what (the libraries are there already)"
   else
-    say "building $what: the first time takes about $minutes minutes on 2 cores, most of it DataFusion and RocksDB; later builds take seconds"
+    say "building $what: the first time takes $minutes minutes on 2 cores, most of it DataFusion and RocksDB; later builds take seconds"
   fi
 }
