@@ -32,6 +32,11 @@ impl Batch {
         Batch { rows, ..self.clone() }
     }
 
+    /// As [`Batch::tombstones`], `None` also when each row has a value after all.
+    pub fn some_tombstones(&self) -> Option<&BooleanArray> {
+        self.tombstones.as_ref().filter(|tombstones| tombstones.true_count() > 0)
+    }
+
     /// The rows that have a value.
     pub fn with_values(self) -> Result<Batch> {
         match &self.tombstones {

@@ -82,7 +82,7 @@ fn entry_rows(batch: &Batch) -> Result<RecordBatch> {
         fields.push(Field::new(CHANGE, DataType::Int8, false));
         columns.push(Arc::new(changes.clone()));
     }
-    if let Some(tombstones) = &batch.tombstones {
+    if let Some(tombstones) = batch.some_tombstones() {
         fields.push(Field::new(TOMBSTONE, DataType::Boolean, false));
         columns.push(Arc::new(tombstones.clone()));
     }

@@ -34,7 +34,7 @@ fn from_json(on_error: OnError) -> Driver {
 fn what_cannot_be_decoded_is_skipped_and_explained() {
     let mut driver = from_json(OnError::Skip);
     driver.run().unwrap();
-    assert_eq!(driver.read_text("out").unwrap(), lines("k v $timestamp\n 1 a 10\n - - 30"));
+    assert_eq!(driver.read_text("out").unwrap(), lines("k v $timestamp $tombstone\n 1 a 10 false\n - - 30 true"));
     assert_eq!((driver.counters().rows_in, driver.counters().undecodable), (3, 1));
     let incident = driver.take_incidents().remove(0);
     assert_eq!((incident.kind, incident.offset, incident.topic.as_deref()), (IncidentKind::Deserialization, Some(1), Some("in")));
