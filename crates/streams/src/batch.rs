@@ -18,7 +18,8 @@ pub struct Batch {
     /// For a table: +1 where the row is what its key now has, -1 where it is what its key had. A change of a key is its -1 (if it
     /// had a row) directly followed by its +1 (if it has one). `None` for a stream.
     pub changes: Option<Int8Array>,
-    /// For a stream: true where the record has a key and no value, nor will have what becomes of it. `None`: all have one.
+    /// For a stream: true where the record has a key and no value, nor will have what becomes of it. `None`: all have one
+    /// ([`tombstones`]).
     pub tombstones: Option<BooleanArray>,
 }
 
@@ -32,15 +33,10 @@ impl Batch {
         Batch { rows, ..self.clone() }
     }
 
-    /// As [`Batch::tombstones`], `None` also when each row has a value after all.
-    pub fn some_tombstones(&self) -> Option<&BooleanArray> {
-        self.tombstones.as_ref().filter(|tombstones| tombstones.true_count() > 0)
-    }
-
     /// The rows that have a value.
     pub fn with_values(self) -> Result<Batch> {
         match &self.tombstones {
-            Some(tombstones) => Ok(Batch { tombstones: None, ..self.filter(&not(tombstones)?)? }),
+            Some(tombstones) => self.filter(&not(tombstones)?),
             None => Ok(self),
         }
     }
@@ -57,7 +53,7 @@ impl Batch {
                 None => None,
             },
             tombstones: match &self.tombstones {
-                Some(tombstones) => Some(kept.filter(tombstones)?.as_boolean().clone()),
+                Some(marks) => tombstones(kept.filter(marks)?.as_boolean().clone()),
                 None => None,
             },
         })
@@ -74,7 +70,7 @@ impl Batch {
                 None => None,
             },
             tombstones: match &self.tombstones {
-                Some(tombstones) => Some(take(tombstones, indices, None)?.as_boolean().clone()),
+                Some(marks) => tombstones(take(marks, indices, None)?.as_boolean().clone()),
                 None => None,
             },
         })
@@ -87,7 +83,7 @@ impl Batch {
             timestamps: self.timestamps.slice(offset, length),
             stream_times: self.stream_times.slice(offset, length),
             changes: self.changes.as_ref().map(|changes| changes.slice(offset, length)),
-            tombstones: self.tombstones.as_ref().map(|tombstones| tombstones.slice(offset, length)),
+            tombstones: self.tombstones.as_ref().and_then(|marks| tombstones(marks.slice(offset, length))),
         }
     }
 
@@ -110,6 +106,11 @@ impl Batch {
             tombstones: batches.iter().any(|batch| batch.tombstones.is_some()).then(|| joined_tombstones(batches)),
         })
     }
+}
+
+/// What a batch has of `marks`: nothing where none is true.
+pub fn tombstones(marks: BooleanArray) -> Option<BooleanArray> {
+    (marks.true_count() > 0).then_some(marks)
 }
 
 fn joined_tombstones(batches: &[Batch]) -> BooleanArray {

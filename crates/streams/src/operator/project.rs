@@ -32,7 +32,7 @@ impl Project {
 
     /// The rows with the columns of the list.
     pub fn apply(&self, batch: &Batch, context: &mut Context<'_>) -> Result<Batch> {
-        let columns = match batch.some_tombstones() {
+        let columns = match &batch.tombstones {
             Some(tombstones) => self.beside_tombstones(batch, tombstones, context)?,
             None => self.expressions.iter().map(|expression| expression.values(batch, context)).collect::<Result<_>>()?,
         };

@@ -28,6 +28,7 @@ use super::source::{Arrival, Content, Keys, Records};
 use super::stream_source::running_max;
 use super::table_key::{MILLIS, WINDOW_END, WINDOW_START};
 use super::{Counters, Incident, IncidentKind, nullable, record_batch};
+use crate::batch::tombstones;
 use crate::expression::DESCRIBED_MAX;
 use crate::topology::{OnError, SourceColumn, SourceSpec, Windowed};
 use crate::{Batch, Error, Result};
@@ -217,7 +218,7 @@ impl RecordDecoder {
             })
         });
         let rows = record_batch(&self.schema, columns.collect::<Result<_>>()?, rows)?;
-        let tombstones = (!self.table && decoded.tombstones.true_count() > 0).then(|| decoded.tombstones.clone());
+        let tombstones = if self.table { None } else { tombstones(decoded.tombstones.clone()) };
         let keys = self.table.then(|| Keys {
             columns: decoded.columns[..self.spec.layout.key_columns].iter().flatten().cloned().collect(),
             windows: decoded.windows,

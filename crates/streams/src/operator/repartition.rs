@@ -20,6 +20,7 @@ use millpond_log::{Control, Fetched, Payload};
 use super::outbox::Outbox;
 use super::source::{Arrival, Content, Records, Source};
 use super::{Context, Counters, Operator, nullable, partition, record_batch};
+use crate::batch::tombstones;
 use crate::time::StreamTime;
 use crate::topology::RepartitionSpec;
 use crate::{Batch, Error, Result};
@@ -82,7 +83,7 @@ fn entry_rows(batch: &Batch) -> Result<RecordBatch> {
         fields.push(Field::new(CHANGE, DataType::Int8, false));
         columns.push(Arc::new(changes.clone()));
     }
-    if let Some(tombstones) = batch.some_tombstones() {
+    if let Some(tombstones) = &batch.tombstones {
         fields.push(Field::new(TOMBSTONE, DataType::Boolean, false));
         columns.push(Arc::new(tombstones.clone()));
     }
@@ -112,7 +113,7 @@ impl RepartitionSource {
             timestamps: times(TIMESTAMP).ok_or_else(|| foreign("no timestamps"))?,
             stream_times: times(STREAM_TIME).ok_or_else(|| foreign("no stream times"))?,
             changes: self.table.then(|| changes.unwrap_or_else(|| Int8Array::from(vec![1; rows.num_rows()]))),
-            tombstones: rows.column_by_name(TOMBSTONE).and_then(|column| column.as_boolean_opt()).cloned(),
+            tombstones: rows.column_by_name(TOMBSTONE).and_then(|column| tombstones(column.as_boolean_opt()?.clone())),
         };
         let offsets = Int64Array::from_iter_values((0..rows.num_rows()).map(|row| fetched.offset(row) as i64));
         Ok(Records { batch, offsets, keys: None })

@@ -132,7 +132,7 @@ impl Sink {
             Some((start, end)) => Some((bound(start)?, bound(end)?)),
             None => None,
         };
-        let mut output = Output { columns, windows, timestamps: batch.timestamps.clone(), tombstones: batch.some_tombstones().cloned() };
+        let mut output = Output { columns, windows, timestamps: batch.timestamps.clone(), tombstones: batch.tombstones.clone() };
         if self.table.is_some() {
             let gone = |sign: &i8| *sign < 0;
             let tombstones = batch.changes.as_ref().map(|changes| changes.values().iter().map(gone).collect::<Vec<bool>>());
