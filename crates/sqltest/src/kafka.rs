@@ -39,6 +39,16 @@ impl Kafka {
         }
         Ok(Kafka { bootstrap, _lock: lock })
     }
+
+    /// Of a server over it.
+    pub fn arguments(&self) -> Vec<String> {
+        arguments(&self.bootstrap)
+    }
+}
+
+/// Of a server over the cluster with that address.
+pub fn arguments(bootstrap: &str) -> Vec<String> {
+    vec!["--kafka".to_owned(), bootstrap.to_owned()]
 }
 
 pub fn script() -> PathBuf {

@@ -18,7 +18,7 @@ pub fn run_file(path: &Path, variant: Variant, update: bool) -> Result<()> {
     let kafka = if variant.kafka { Some(Kafka::acquire()?) } else { None };
     let mut arguments = vec!["--workers".to_string(), variant.workers.to_string()];
     if let Some(kafka) = &kafka {
-        arguments.extend(["--kafka".to_string(), kafka.bootstrap.clone()]);
+        arguments.extend(kafka.arguments());
     }
     let server = Arc::new(Mutex::new(Server::start(&arguments)?));
     let outcome = runtime.block_on(run(path, variant, update, &server));

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use millpond_sqltest::kafka::{directory, script, start};
+use millpond_sqltest::kafka::{arguments, directory, script, start};
 use millpond_sqltest::{Server, connect};
 use rand::rngs::StdRng;
 
@@ -34,7 +34,7 @@ impl Cluster {
 
     /// The server's arguments.
     fn arguments(&self) -> Vec<String> {
-        vec!["--kafka".to_owned(), self.bootstrap.clone()]
+        arguments(&self.bootstrap)
     }
 }
 
@@ -127,7 +127,7 @@ async fn network_is_cut(random: StdRng, rounds: u64, cluster: Cluster) -> Result
     // Clients are to come through the proxy, whatever they were told first.
     cluster.run(&["stop"])?;
     start(&cluster.directory, &["--property", &format!("advertised.listeners=PLAINTEXT://{}", proxy.address)])?;
-    let server = Server::start(&["--kafka".to_owned(), proxy.address.clone()])?;
+    let server = Server::start(&arguments(&proxy.address))?;
     under_load(server, random, rounds, async |round| {
         let cuts = [(Network::Slow(Duration::from_millis(100)), 3), (Network::Down, 5), (Network::Silent, 20)];
         for (network, seconds) in cuts {

@@ -19,7 +19,7 @@ const ANEW_WITHIN: Duration = Duration::from_secs(120);
 #[test]
 fn damaged_files_are_made_anew_over_kafka() -> Result<()> {
     let kafka = broker()?;
-    seeded(2, |random, rounds| damage_again_and_again(random, rounds, vec!["--kafka".to_owned(), kafka.bootstrap.clone()]))
+    seeded(2, |random, rounds| damage_again_and_again(random, rounds, kafka.arguments()))
 }
 
 async fn damage_again_and_again(mut random: StdRng, rounds: u64, arguments: Vec<String>) -> Result<()> {

@@ -31,7 +31,7 @@ fn a_full_disk_loses_nothing() -> Result<()> {
 #[test]
 fn nor_does_one_over_kafka() -> Result<()> {
     let kafka = broker()?;
-    seeded(2, |random, rounds| disk_fills_up(random, rounds, vec!["--kafka".to_owned(), kafka.bootstrap.clone()]))
+    seeded(2, |random, rounds| disk_fills_up(random, rounds, kafka.arguments()))
 }
 
 async fn disk_fills_up(random: StdRng, rounds: u64, arguments: Vec<String>) -> Result<()> {

@@ -18,7 +18,7 @@ fn kill_9_loses_nothing_and_counts_nothing_twice() -> Result<()> {
 #[test]
 fn nor_over_kafka() -> Result<()> {
     let kafka = broker()?;
-    seeded(5, |random, crashes| crash_again_and_again(random, crashes, vec!["--kafka".to_owned(), kafka.bootstrap.clone()]))
+    seeded(5, |random, crashes| crash_again_and_again(random, crashes, kafka.arguments()))
 }
 
 async fn crash_again_and_again(mut random: StdRng, crashes: u64, arguments: Vec<String>) -> Result<()> {

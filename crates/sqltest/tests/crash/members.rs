@@ -35,7 +35,7 @@ fn a_member_is_frozen() -> Result<()> {
 }
 
 async fn members_break(mut random: StdRng, rounds: u64, kafka: &Kafka, fault: Fault) -> Result<()> {
-    let arguments = ["--kafka".to_owned(), kafka.bootstrap.clone()];
+    let arguments = kafka.arguments();
     let mut servers = [Server::start(&arguments)?, Server::start(&arguments)?];
     set_up(&servers[0]).await?;
     let mut load = Load::default();

@@ -228,8 +228,9 @@ impl Load {
 /// Behind [`Load::check`]: each partition gets a row a minute behind all others, so that their windows close.
 pub async fn check_closed(server: &Server) -> Result<()> {
     let client = connect(&server.addresses().pg).await?;
-    let end: String = client.query_one("SELECT CAST(max(at) AS VARCHAR) FROM moves", &[]).await?.get(0);
-    let later: String = client.query_one("SELECT CAST(max(at) + INTERVAL '1 minute' AS VARCHAR) FROM moves", &[]).await?.get(0);
+    let times = "SELECT CAST(max(at) AS VARCHAR), CAST(max(at) + INTERVAL '1 minute' AS VARCHAR) FROM moves";
+    let times = client.query_one(times, &[]).await?;
+    let (end, later): (String, String) = (times.get(0), times.get(1));
     let closing: Vec<String> = (0..ACCOUNTS).map(|account| format!("({account}, -1, '{later}')")).collect();
     client.batch_execute(&format!("INSERT INTO moves (account, number, at) VALUES {}; FLUSH", closing.join(", "))).await?;
     let (what, table, batch) = closed_oracle(&end);
