@@ -14,6 +14,8 @@ pub enum Error {
     QueryExists { id: String },
     #[error("cannot drop {kind} \"{name}\" because other queries depend on it: {}", queries.join(", "))]
     InUse { kind: crate::SourceKind, name: String, queries: Vec<String> },
+    #[error("{kind} \"{name}\" is built in")]
+    BuiltIn { kind: crate::SourceKind, name: String },
     /// DROP … DELETE TOPIC of a topic that other sources are over.
     #[error("cannot delete topic \"{topic}\" because other streams or tables use it: {}", sources.join(", "))]
     TopicInUse { topic: String, sources: Vec<String> },
@@ -38,6 +40,7 @@ impl Error {
             Error::UnknownQuery { .. } => "42704",
             Error::QueryExists { .. } => "42710",
             Error::InUse { .. } | Error::TopicInUse { .. } => "2BP01",
+            Error::BuiltIn { .. } => "42809",
             Error::Partitions { .. } => "22023",
             Error::Incompatible { .. } => "42P16",
             Error::Property { .. } => "22023",
@@ -54,6 +57,7 @@ impl Error {
             Error::TopicInUse { sources, .. } => Some(format!("Leave DELETE TOPIC out, or drop {} first.", sources.join(", "))),
             Error::Partitions { .. } => Some("Leave PARTITIONS out, or give the number there is.".to_string()),
             Error::Incompatible { .. } => Some("DROP it and CREATE it again; its topic can be kept.".to_string()),
+            Error::BuiltIn { .. } => Some("It can only be read; give what you make another name.".to_string()),
             Error::SourceExists { .. } => Some("Use IF NOT EXISTS or OR REPLACE, or another name.".to_string()),
             Error::Property { hint, .. } | Error::Columns { hint, .. } => hint.clone(),
             _ => None,

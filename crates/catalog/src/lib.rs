@@ -4,6 +4,7 @@
 //! immutable and cheap to hold; whoever plans a statement plans it against one.
 
 pub mod command;
+pub mod dead_letters;
 pub mod error;
 pub mod properties;
 pub mod snapshot;
@@ -13,4 +14,6 @@ pub mod types;
 pub use command::Command;
 pub use error::{Error, Result};
 pub use snapshot::Snapshot;
-pub use source::{Column, Format, OnDataLoss, OnError, Query, QueryState, Reset, Source, SourceKind, Start, TimestampColumn, WindowType};
+pub use source::{
+    Column, Format, Header, OnDataLoss, OnError, Query, QueryState, Reset, Source, SourceKind, Start, TimestampColumn, WindowType,
+};

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Command, Error, Query, Result, Source};
+use millpond_sql::Dialect;
+
+use crate::{Column, Command, Error, Query, Result, Source, dead_letters};
 
 /// Immutable; [`Snapshot::apply`] gives the next.
 #[derive(Debug, Clone, Default)]
@@ -12,11 +14,35 @@ pub struct Snapshot {
     pub version: u64,
     pub sources: BTreeMap<String, Arc<Source>>,
     pub queries: BTreeMap<String, Arc<Query>>,
+    /// Sources that are simply there, by their names in each dialect.
+    built_in: Arc<BTreeMap<String, Arc<Source>>>,
 }
 
 impl Snapshot {
+    /// Of a service without commands.
+    pub fn new(service_id: &str) -> Snapshot {
+        let letters = [Dialect::Millpond, Dialect::Ksqldb].map(|dialect| Arc::new(dead_letters::source(service_id, dialect)));
+        let built_in = letters.into_iter().map(|source| (source.name.clone(), source)).collect();
+        Snapshot { built_in: Arc::new(built_in), ..Snapshot::default() }
+    }
+
+    /// Of those that are declared, made by queries, or simply there.
+    pub fn find(&self, name: &str) -> Option<&Arc<Source>> {
+        self.sources.get(name).or_else(|| self.built_in(name))
+    }
+
     pub fn source(&self, name: &str) -> Result<&Arc<Source>> {
-        self.sources.get(name).ok_or_else(|| Error::UnknownSource { name: name.to_string(), similar: similar(name, self.sources.keys()) })
+        self.find(name).ok_or_else(|| Error::UnknownSource { name: name.to_string(), similar: similar(name, self.sources.keys()) })
+    }
+
+    /// One that is simply there.
+    pub fn built_in(&self, name: &str) -> Option<&Arc<Source>> {
+        self.built_in.get(name)
+    }
+
+    /// [`dead_letters`] as a query in `dialect` sees them.
+    pub fn dead_letters(&self, dialect: Dialect) -> Option<&Arc<Source>> {
+        self.built_in.values().find(|source| source.dialect == dialect)
     }
 
     pub fn query(&self, id: &str) -> Result<&Arc<Query>> {
@@ -36,7 +62,7 @@ impl Snapshot {
     /// Names of the other sources over the topic of `source`.
     pub fn sharing_topic(&self, source: &Source) -> Vec<String> {
         let shares = |other: &&Arc<Source>| other.topic == source.topic && other.name != source.name;
-        self.sources.values().filter(shares).map(|other| other.name.clone()).collect()
+        self.sources.values().chain(self.dead_letters(source.dialect)).filter(shares).map(|other| other.name.clone()).collect()
     }
 
     /// Whether what the query fills has rows of before it, or has if it is made now.
@@ -76,6 +102,7 @@ impl Snapshot {
     }
 
     fn put_source(&mut self, source: &Source, or_replace: bool) -> Result<()> {
+        self.check_changeable(&source.name)?;
         if let Some(existing) = self.sources.get(&source.name) {
             if !or_replace || existing.kind != source.kind {
                 return Err(Error::SourceExists { kind: existing.kind, name: source.name.clone() });
@@ -84,6 +111,13 @@ impl Snapshot {
         }
         self.sources.insert(source.name.clone(), Arc::new(source.clone()));
         Ok(())
+    }
+
+    fn check_changeable(&self, name: &str) -> Result<()> {
+        match self.built_in(name) {
+            Some(source) => Err(Error::BuiltIn { kind: source.kind, name: name.to_string() }),
+            None => Ok(()),
+        }
     }
 
     fn put_query(&mut self, query: &Query, or_replace: bool) -> Result<()> {
@@ -107,6 +141,7 @@ impl Snapshot {
     }
 
     fn drop_source(&mut self, name: &str) -> Result<()> {
+        self.check_changeable(name)?;
         let source = Arc::clone(self.source(name)?);
         let own = [format!("ctas_{name}"), format!("csas_{name}")];
         let mut using = self.readers(name);
@@ -122,7 +157,7 @@ impl Snapshot {
     }
 }
 
-/// CREATE OR REPLACE may add value columns at the end; everything else must stay.
+/// CREATE OR REPLACE may add value columns, and header columns, behind those that are there; everything else must stay.
 fn check_replacement(existing: &Source, new: &Source) -> Result<()> {
     let refuse = |reason: String| Err(Error::Incompatible { name: new.name.clone(), reason });
     if existing.read_only || new.read_only {
@@ -137,15 +172,20 @@ fn check_replacement(existing: &Source, new: &Source) -> Result<()> {
     if existing.window != new.window {
         return refuse("its window cannot change".to_string());
     }
-    if let Some((old, _)) =
-        existing.columns.iter().enumerate().map(|(i, old)| (old, new.columns.get(i))).find(|(old, new)| Some(*old) != *new)
-    {
-        return refuse(format!("column \"{}\" must stay as and where it is", old.name));
+    if let Some(moved) = moved(&existing.columns, &new.columns, false).or_else(|| moved(&existing.columns, &new.columns, true)) {
+        return refuse(format!("column \"{}\" must stay as and where it is", moved.name));
     }
-    if let Some(added) = new.columns[existing.columns.len()..].iter().find(|column| column.key) {
+    let keys = existing.key_columns().count();
+    if let Some(added) = new.key_columns().nth(keys) {
         return refuse(format!("column \"{}\" cannot be added to the key", added.name));
     }
     Ok(())
+}
+
+/// The first column, of headers or of the others, that is not in its place in `new`.
+fn moved<'a>(old: &'a [Column], new: &[Column], header: bool) -> Option<&'a Column> {
+    let mut new = new.iter().filter(|column| column.header.is_some() == header);
+    old.iter().filter(|column| column.header.is_some() == header).find(|old| new.next() != Some(*old))
 }
 
 /// The name most like `name`, if one is like it at all.
@@ -185,6 +225,21 @@ mod tests {
             "dialect": "millpond", "sql": "CREATE TABLE t AS …"},
         "query": {"id": "ctas_t", "sql": "CREATE TABLE t AS …", "dialect": "millpond", "settings": [], "reads": [], "sink": "t",
             "state": "running"}}"#;
+
+    #[test]
+    fn what_is_built_in_can_be_read_and_nothing_else() {
+        let catalog = Snapshot::new("s");
+        for name in ["millpond.dead_letters", "MILLPOND.DEAD_LETTERS"] {
+            let source = catalog.source(name).unwrap();
+            assert_eq!(source.topic, "_millpond-s-dead-letters");
+            let drop = Command::Drop { name: name.to_string(), delete_topic: false };
+            assert!(matches!(catalog.apply(&drop), Err(Error::BuiltIn { .. })));
+            let create = Command::Create { source: Source::clone(source), or_replace: true };
+            assert!(matches!(catalog.apply(&create), Err(Error::BuiltIn { .. })));
+            let over = Source { name: "over".to_string(), ..Source::clone(source) };
+            assert_eq!(catalog.sharing_topic(&over), [name]);
+        }
+    }
 
     #[test]
     fn a_query_remembers_its_last_reset() {

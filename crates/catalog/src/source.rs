@@ -3,6 +3,8 @@
 use millpond_sql::{Dialect, SqlType};
 use serde::{Deserialize, Serialize};
 
+use crate::dead_letters;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
@@ -65,6 +67,28 @@ pub struct Column {
     pub sql_type: SqlType,
     /// Part of the record key.
     pub key: bool,
+    /// Of the record's headers, and no part of its key or value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Header>,
+}
+
+/// What a column has of the records' headers; nothing is written to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Header {
+    /// All of them, as ARRAY<STRUCT<key VARCHAR, value BYTES>>.
+    All,
+    /// The value of the last one of that key; NULL where there is none.
+    Last(String),
+}
+
+impl std::fmt::Display for Header {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Header::All => f.write_str("headers"),
+            Header::Last(key) => write!(f, "header('{}')", key.replace('\'', "''")),
+        }
+    }
 }
 
 /// The column that gives `rowtime`.
@@ -91,7 +115,7 @@ pub enum WindowType {
 pub struct Source {
     pub kind: SourceKind,
     pub name: String,
-    /// Key columns first.
+    /// Key columns first, header columns last.
     pub columns: Vec<Column>,
     pub topic: String,
     pub partitions: u32,
@@ -123,7 +147,16 @@ impl Source {
     }
 
     pub fn value_columns(&self) -> impl Iterator<Item = &Column> {
-        self.columns.iter().filter(|column| !column.key)
+        self.columns.iter().filter(|column| !column.key && column.header.is_none())
+    }
+
+    pub fn header_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.header.is_some())
+    }
+
+    /// Whether it is [`dead_letters`], which is simply there.
+    pub fn is_dead_letters(&self) -> bool {
+        self.read_only && self.name == dead_letters::name(self.dialect)
     }
 
     /// The state store that holds a table's rows for pull queries.

@@ -141,7 +141,8 @@ impl<'a> Rows<'a> {
         let typed = |(column, field): (&ArrayRef, &Arc<Field>)| -> Result<ArrayRef> {
             Ok(if column.data_type() == field.data_type() { Arc::clone(column) } else { cast(column, field.data_type())? })
         };
-        let mut columns = write.rows.columns().iter().zip(&layout.columns).map(typed).collect::<Result<Vec<_>>>()?;
+        let written = write.rows.columns().iter().zip(&layout.columns).take(layout.written_columns());
+        let mut columns = written.map(typed).collect::<Result<Vec<_>>>()?;
         let tombstones = (source.kind == SourceKind::Table).then(|| {
             let flags = write.tombstones.as_ref().map(|flags| flags.iter().map(|flag| flag == Some(true)).collect::<Vec<bool>>());
             BooleanArray::from(flags.unwrap_or_else(|| vec![false; write.rows.num_rows()]))
@@ -168,7 +169,7 @@ impl<'a> Rows<'a> {
             return Ok((self.native()?, keys));
         }
         let (keys, values) = self.columns.split_at(self.layout.key_columns);
-        let (key_fields, value_fields) = self.layout.columns.split_at(self.layout.key_columns);
+        let (key_fields, value_fields) = (self.layout.key_fields(), self.layout.value_fields());
         let rows = self.timestamps.len();
         let keys = match keyed {
             true => self.encode(&self.layout.key_format, key_fields, keys, Options::KEY)?,
@@ -199,7 +200,8 @@ impl<'a> Rows<'a> {
     }
 
     fn native(self) -> Result<RecordBatch> {
-        let mut fields: Vec<Field> = self.layout.columns.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let written = self.layout.columns.iter().take(self.columns.len());
+        let mut fields: Vec<Field> = written.map(|field| field.as_ref().clone().with_nullable(true)).collect();
         let mut columns = self.columns;
         let rows = self.timestamps.len();
         fields.push(Field::new(TIMESTAMP, DataType::Int64, false));

@@ -8,9 +8,7 @@ use millpond_streams::topology::OperatorSpec;
 use crate::{Error, Result};
 
 /// Where `ON ERROR dead_letter` keeps raw records.
-pub(crate) fn dead_letters(service_id: &str) -> String {
-    format!("_millpond-{service_id}-dead-letters")
-}
+pub(crate) use millpond_catalog::dead_letters::topic as dead_letters;
 
 /// Of dead letters, ten days remain.
 const DEAD_LETTERS_RETENTION_MS: i64 = 10 * 86_400_000;
@@ -18,6 +16,14 @@ const DEAD_LETTERS_RETENTION_MS: i64 = 10 * 86_400_000;
 pub(crate) fn create_dead_letters(log: &dyn Log, service_id: &str) -> Result<()> {
     let cleanup = Cleanup::Delete { retention_ms: Some(DEAD_LETTERS_RETENTION_MS), retention_bytes: None };
     ensure(log, &dead_letters(service_id), &TopicConfig { partitions: 1, cleanup, key_columns: Vec::new() })
+}
+
+/// What queries read that nobody declared.
+pub(crate) fn create_built_in(log: &dyn Log, topology: &Topology, service_id: &str) -> Result<()> {
+    let letters = dead_letters(service_id);
+    let mut nodes = topology.sub_topologies.iter().flat_map(|sub| &sub.nodes);
+    let reads = nodes.any(|node| matches!(&node.operator, OperatorSpec::StreamSource(spec) if *spec.topic == *letters));
+    if reads { create_dead_letters(log, service_id) } else { Ok(()) }
 }
 
 /// How many partitions a topic has; `None` when there is none of that name.

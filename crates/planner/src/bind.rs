@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -15,11 +15,11 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures::FutureExt;
-use millpond_catalog::Snapshot;
+use millpond_catalog::{Snapshot, dead_letters};
 
 use crate::rewrite::{HIDDEN, Rewritten};
 use crate::schema::source_columns;
-use crate::session::session_state;
+use crate::session::{register_schema, session_state};
 use crate::{Error, Result, Settings};
 
 /// A query whose names and types are known.
@@ -38,13 +38,23 @@ pub struct Bound {
 /// Binds `rewritten` against the sources of `snapshot`; `windowed`: the query has a WINDOW clause over its left-most source.
 pub fn bind(rewritten: &Rewritten, snapshot: &Snapshot, settings: &Settings, windowed: bool) -> Result<Bound> {
     let mut tables: Vec<(String, Arc<dyn TableProvider>)> = Vec::new();
+    let mut built_in = Vec::new();
     for (i, name) in rewritten.reads.iter().enumerate() {
         let source = snapshot.source(name)?;
         let windows = source.window.is_some() || (windowed && i == 0);
         let fields: Vec<FieldRef> = source_columns(source, settings.dialect, windows).into_iter().map(|(field, _)| field).collect();
-        tables.push((name.clone(), Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))))));
+        let table = Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))));
+        match snapshot.built_in(name) {
+            Some(source) => built_in.push((source.dialect, table)),
+            None => tables.push((name.clone(), table)),
+        }
     }
     let state = session_state(tables)?;
+    for (dialect, letters) in built_in {
+        let schema = MemorySchemaProvider::new();
+        schema.register_table(dialect.fold(dead_letters::NAME), letters)?;
+        register_schema(&state, &dialect.fold(dead_letters::SCHEMA), schema)?;
+    }
     let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(rewritten.query.clone()))));
     let plan = state
         .statement_to_plan(statement)

@@ -2,11 +2,12 @@
 
 use arrow::datatypes::FieldRef;
 use millpond_catalog::properties::{Place, Properties};
-use millpond_catalog::{Column, Command, Format, Snapshot, Source, SourceKind, TimestampColumn};
+use millpond_catalog::{Column, Command, Format, Header, Snapshot, Source, SourceKind, TimestampColumn};
 use millpond_formats::timestamp::Pattern;
-use millpond_sql::ast::{CreateSource, KeyMark};
+use millpond_sql::ast::{ColumnDef, CreateSource, HeaderMark, KeyMark};
 use millpond_sql::{Dialect, SqlType, ast};
 
+use crate::dead_letters::check_feedback;
 use crate::replace::{check_declaration, check_readers};
 use crate::schema::{ROWOFFSET, ROWPARTITION, ROWTIME, WINDOWEND, WINDOWSTART, layout};
 use crate::{Error, Result, Settings};
@@ -16,9 +17,9 @@ pub fn create_source(statement: &CreateSource, text: &str, snapshot: &Snapshot, 
     let kind = source_kind(statement.kind);
     let columns = columns(statement, kind)?;
     let properties = properties(&statement.properties, Place::Create, settings.dialect)?;
-    if columns.is_empty() || columns.iter().all(|column| column.key) {
+    if columns.iter().all(|column| column.key || column.header.is_some()) {
         return Err(Error::new("42P16", format!("{kind} \"{}\" has no value columns", statement.name))
-            .hint("Declare at least one column that is not part of the key."));
+            .hint("Declare at least one column that is part of neither the key nor the headers."));
     }
     let keys = columns.iter().filter(|column| column.key).count();
     if kind == SourceKind::Table && keys == 0 {
@@ -52,6 +53,7 @@ pub fn create_source(statement: &CreateSource, text: &str, snapshot: &Snapshot, 
     let command = Command::Create { source, or_replace: statement.or_replace };
     let after = snapshot.apply(&command)?;
     check_readers(&statement.name, snapshot, &after)?;
+    check_feedback(snapshot, &after, &[])?;
     Ok(command)
 }
 
@@ -83,7 +85,7 @@ const PATTERN: &str = "Letters are those of Java's DateTimeFormatter, as in 'yyy
 
 /// Key and value format where nothing is said: native for both, or JSON for values where topics hold no columns; a key beside another value
 /// format is KAFKA if it has one column, else JSON.
-fn formats(properties: &Properties, keys: usize, columnar: bool) -> (Format, Format) {
+pub(crate) fn formats(properties: &Properties, keys: usize, columnar: bool) -> (Format, Format) {
     match (&properties.key_format, &properties.value_format) {
         (Some(key), Some(value)) => (key.clone(), value.clone()),
         (None, None) if columnar => (Format::Native, Format::Native),
@@ -127,10 +129,56 @@ fn columns(statement: &CreateSource, kind: SourceKind) -> Result<Vec<Column>> {
         if key && has_map(&definition.sql_type) {
             return Err(at(Error::new("42P16", format!("key column \"{}\" cannot contain a MAP", definition.name))));
         }
-        columns.push(Column { name: definition.name.clone(), sql_type: definition.sql_type.clone(), key });
+        let header = definition.header.as_ref().map(|mark| match mark {
+            HeaderMark::All => Header::All,
+            HeaderMark::Last(key) => Header::Last(key.clone()),
+        });
+        if let Some(header) = &header {
+            check_header(definition, header, &columns).map_err(at)?;
+        }
+        columns.push(Column { name: definition.name.clone(), sql_type: definition.sql_type.clone(), key, header });
     }
-    columns.sort_by_key(|column| !column.key);
+    columns.sort_by_key(|column| (!column.key, column.header.is_some()));
     Ok(columns)
+}
+
+/// `before`: the columns in front of it.
+fn check_header(definition: &ColumnDef, header: &Header, before: &[Column]) -> Result<()> {
+    let name = &definition.name;
+    let invalid = |message: String, hint: &str| Err(Error::new("42P16", message).hint(hint));
+    if definition.key != KeyMark::None {
+        return invalid(format!("header column \"{name}\" cannot be part of the key"), "PARTITION BY or GROUP BY it in a query.");
+    }
+    let (holds, wanted) = match header {
+        Header::All => (is_headers(&definition.sql_type), "ARRAY<STRUCT<key VARCHAR, value BYTES>>"),
+        Header::Last(_) => (definition.sql_type == SqlType::Bytes, "BYTES"),
+    };
+    if !holds {
+        let message = format!("column \"{name}\" of {header} is of type {}, not {wanted}", definition.sql_type);
+        return Err(Error::new("42804", message).hint(format!("Declare it as {wanted}, and CAST it in the query that reads it.")));
+    }
+    for other in before.iter().filter_map(|column| column.header.as_ref()) {
+        match (header, other) {
+            (Header::All, _) | (_, Header::All) => {
+                return invalid(
+                    "HEADERS stands beside another header column".to_string(),
+                    "Declare HEADERS alone, or a HEADER('…') for each key.",
+                );
+            }
+            (Header::Last(key), Header::Last(other)) if key == other => {
+                return invalid(format!("header '{key}' has a column already"), "Declare one column for each key.");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_headers(sql_type: &SqlType) -> bool {
+    let SqlType::Array(element) = sql_type else { return false };
+    let SqlType::Struct(fields) = element.as_ref() else { return false };
+    let is = |(name, sql_type): &(String, SqlType), wanted: &str, of: &SqlType| name.eq_ignore_ascii_case(wanted) && sql_type == of;
+    matches!(fields.as_slice(), [key, value] if is(key, "key", &SqlType::Varchar) && is(value, "value", &SqlType::Bytes))
 }
 
 fn has_map(sql_type: &SqlType) -> bool {
@@ -177,9 +225,8 @@ pub(crate) fn validate(source: &Source, settings: &Settings) -> Result<()> {
 /// A format that cannot hold a column would fail at each record.
 fn check_formats(source: &Source) -> Result<()> {
     let layout = layout(source);
-    let (key, value) = layout.columns.split_at(layout.key_columns);
-    check_format("KEY_FORMAT", &layout.key_format, key, source)?;
-    check_format("VALUE_FORMAT", &layout.value_format, value, source)
+    check_format("KEY_FORMAT", &layout.key_format, layout.key_fields(), source)?;
+    check_format("VALUE_FORMAT", &layout.value_format, layout.value_fields(), source)
 }
 
 fn check_format(property: &str, format: &millpond_formats::Format, fields: &[FieldRef], source: &Source) -> Result<()> {
@@ -211,5 +258,59 @@ fn timestamp_column(source: &Source, timestamp: &TimestampColumn) -> Result<()> 
         (_, Some(_)) => Err(Error::new("42804", "timestamp_format is for VARCHAR columns".to_string())),
         (other, None) => Err(Error::new("42804", format!("timestamp column \"{}\" is of type {other}", column.name))
             .hint("It must be BIGINT, TIMESTAMP, or VARCHAR with timestamp_format.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond_sql::ast::Kind;
+
+    use super::*;
+
+    fn create(sql: &str) -> Result<Source> {
+        let statement = millpond_sql::parse(sql, Dialect::Millpond)?.remove(0);
+        let Kind::CreateSource(create) = &statement.kind else { panic!("{sql}") };
+        match create_source(create, sql, &Snapshot::default(), &Settings::default())? {
+            Command::Create { source, .. } => Ok(source),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn header_columns_come_last_and_are_no_values() {
+        let source = create("CREATE TABLE t (h BYTES HEADER('a'), v INT, k INT PRIMARY KEY, i BYTES HEADER('b'));").unwrap();
+        assert_eq!(source.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["k", "v", "h", "i"]);
+        assert_eq!((source.value_columns().count(), layout(&source).value_fields().len()), (1, 1));
+        let error = create("CREATE STREAM s (k INT KEY, h BYTES HEADER('a'));").unwrap_err();
+        assert_eq!((error.sqlstate, error.message.as_str()), ("42P16", "stream \"s\" has no value columns"));
+    }
+
+    #[test]
+    fn a_header_column_that_cannot_be_is_refused_at_its_place() {
+        let cases = [
+            ("k INT, ^h BYTES KEY HEADER('a')", "42P16", "header column \"h\" cannot be part of the key"),
+            ("k INT, ^h VARCHAR HEADER('a')", "42804", "column \"h\" of header('a') is of type VARCHAR, not BYTES"),
+            ("k INT, ^h BYTES HEADERS", "42804", "column \"h\" of headers is of type BYTES, not ARRAY<STRUCT<key VARCHAR, value BYTES>>"),
+            ("k INT, h BYTES HEADER('a'), g BYTES HEADER('A'), ^i BYTES HEADER('a')", "42P16", "header 'a' has a column already"),
+            (
+                "k INT, h BYTES HEADER('a'), ^g ARRAY<STRUCT<key VARCHAR, value BYTES>> HEADERS",
+                "42P16",
+                "HEADERS stands beside another header column",
+            ),
+            (
+                "k INT, g ARRAY<STRUCT<KEY STRING, VALUE BYTES>> HEADERS, ^h BYTES HEADER('a')",
+                "42P16",
+                "HEADERS stands beside another header column",
+            ),
+        ];
+        for (marked, sqlstate, message) in cases {
+            let begin = "CREATE STREAM x (";
+            let sql = format!("{begin}{}) WITH (partitions = 1);", marked.replace('^', ""));
+            let error = create(&sql).err().unwrap_or_else(|| panic!("{sql} was planned"));
+            assert_eq!((error.sqlstate, error.message.as_str()), (sqlstate, message));
+            assert!(error.hint.is_some());
+            let at = marked.find('^').map(|offset| (begin.len() + offset) as u32 + 1);
+            assert_eq!(error.position.map(|position| position.0), at, "{sql}");
+        }
     }
 }

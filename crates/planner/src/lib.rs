@@ -10,6 +10,7 @@
 mod arithmetic;
 mod bind;
 mod create;
+mod dead_letters;
 mod doubles;
 pub mod error;
 mod explain;

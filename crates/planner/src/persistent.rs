@@ -9,7 +9,8 @@ use millpond_sql::ast::{self, CreateAs, InsertSelect, Kind, WindowKind};
 use millpond_streams::topology::{self, Emit, OperatorSpec, SinkSpec, Topology, WindowSpec};
 
 use crate::bind::{Bound, bind};
-use crate::create::{properties, source_kind, topic_partitions, validate};
+use crate::create::{formats, properties, source_kind, topic_partitions, validate};
+use crate::dead_letters::check_feedback;
 use crate::lower::{Flow, Lowering, canonical, check_shape};
 use crate::replace::{check_query, check_readers};
 use crate::rewrite::{self, Rewritten};
@@ -44,6 +45,7 @@ pub fn create_as(statement: &CreateAs, text: &str, snapshot: &Snapshot, settings
     let after = snapshot.apply(&command)?;
     apart?;
     check_readers(&statement.name, snapshot, &after)?;
+    check_feedback(snapshot, &after, &[])?;
     Ok(Persistent { command, topology })
 }
 
@@ -54,7 +56,7 @@ pub fn insert_select(statement: &InsertSelect, text: &str, snapshot: &Snapshot, 
     let settings = with_properties(settings, &properties);
     let (query, topology) = plan_insert(statement, id, text, snapshot, &settings)?;
     let command = Command::Insert { query };
-    snapshot.apply(&command)?;
+    check_feedback(snapshot, &snapshot.apply(&command)?, &[])?;
     Ok(Persistent { command, topology })
 }
 
@@ -257,6 +259,8 @@ fn sink_source(
     let keys = plan.keys()?;
     let first = snapshot.source(&plan.rewritten.reads[0])?;
     let (key_format, value_format) = match (&properties.key_format, &properties.value_format) {
+        // Its own hold no columns.
+        _ if first.is_dead_letters() => formats(properties, keys.len(), settings.columnar),
         (None, None) => (default_key_format(first, keys.len()), first.value_format.clone()),
         (Some(key), None) => (key.clone(), if *key == Format::Native { Format::Native } else { first.value_format.clone() }),
         (None, Some(Format::Native)) => (Format::Native, Format::Native),
@@ -282,7 +286,7 @@ fn sink_source(
         if ["rowtime", "rowpartition", "rowoffset", "windowstart", "windowend"].contains(&name.to_lowercase().as_str()) {
             return Err(Error::new("42939", format!("column name \"{name}\" is reserved")).hint("Give it another name with AS."));
         }
-        made.push(Column { name: name.clone(), sql_type, key: position < keys.len() });
+        made.push(Column { name: name.clone(), sql_type, key: position < keys.len(), header: None });
     }
     if made.len() == keys.len() {
         return Err(Error::new("42P16", "the result has no value columns").hint("Select something besides the key."));
@@ -364,6 +368,10 @@ fn plan_insert(statement: &InsertSelect, id: String, text: &str, snapshot: &Snap
     }
     if target.read_only {
         return Err(Error::new("42809", format!("\"{}\" is read-only", target.name)));
+    }
+    if let Some(header) = target.header_columns().next() {
+        return Err(Error::new("42809", format!("cannot insert into \"{}\": it has header column \"{}\"", target.name, header.name))
+            .hint("A query writes no headers: declare a stream without header columns over the topic, and insert into that."));
     }
     let plan = Plan::of(&statement.query, snapshot, settings)?;
     check_apart(&plan.rewritten.reads, &target, snapshot)?;

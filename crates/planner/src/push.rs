@@ -9,6 +9,7 @@ use millpond_streams::Topology;
 use millpond_streams::topology::{Emit, OperatorSpec};
 
 use crate::bind::bind;
+use crate::dead_letters::check_feedback;
 use crate::lower::{Lowering, canonical, check_shape};
 use crate::persistent::window_spec;
 use crate::rewrite;
@@ -30,6 +31,7 @@ pub fn push(query: &ast::Query, snapshot: &Snapshot, settings: &Settings) -> Res
     if rewritten.reads.is_empty() {
         return Err(Error::unsupported("EMIT CHANGES needs a stream or table in FROM").hint("Leave EMIT CHANGES out."));
     }
+    check_feedback(snapshot, snapshot, &rewritten.reads)?;
     check_shape(&bound.plan)?;
     let window = query.window.as_ref().map(|window| window_spec(window, query.emit)).transpose()?;
     if query.emit == Some(ast::Emit::Final) && window.is_none() {

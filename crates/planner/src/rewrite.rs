@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, Query, Select, SelectItem,
     SetExpr, TableFactor, TableWithJoins, Value,
 };
-use millpond_catalog::{Snapshot, Source, SourceKind};
+use millpond_catalog::{Snapshot, Source, SourceKind, dead_letters};
 use millpond_sql::{Dialect, ast};
 use std::sync::Arc;
 
@@ -355,17 +355,19 @@ fn from_sources(tables: &[TableWithJoins], snapshot: &Snapshot) -> Option<Vec<Fr
 
 fn from_source(factor: &TableFactor, snapshot: &Snapshot) -> Option<From> {
     let TableFactor::Table { name, alias, args: None, .. } = factor else { return None };
-    let source = snapshot.sources.get(&source_name(name)?)?;
-    let alias = alias.as_ref().map_or_else(|| source.name.clone(), |alias| alias.name.value.clone());
+    let source = snapshot.find(&source_name(name)?)?;
+    let own = name.0.last()?.as_ident()?;
+    let alias = alias.as_ref().map_or(own, |alias| &alias.name).value.clone();
     Some(From { alias, source: Arc::clone(source) })
 }
 
-/// `name` or `public.name`; what stands in other schemas is no source.
+/// `name` or `public.name`; of what stands in schema `millpond`, with it. What stands in other schemas is no source.
 fn source_name(name: &ObjectName) -> Option<String> {
     let parts: Vec<&str> = name.0.iter().filter_map(|part| part.as_ident()).map(|ident| ident.value.as_str()).collect();
     match parts.as_slice() {
         [name] => Some((*name).to_string()),
         [schema, name] if schema.eq_ignore_ascii_case("public") => Some((*name).to_string()),
+        [schema, name] if schema.eq_ignore_ascii_case(dead_letters::SCHEMA) => Some(format!("{schema}.{name}")),
         _ => None,
     }
 }
@@ -377,7 +379,7 @@ fn sources_of(query: &Query, snapshot: &Snapshot, into: &mut Vec<String>) -> Res
     let mut names: Vec<String> = Vec::new();
     let _ = query.visit(&mut RelationVisitor(&mut |name: &ObjectName| {
         if let Some(name) = source_name(name)
-            && snapshot.sources.contains_key(&name)
+            && snapshot.find(&name).is_some()
             && !names.contains(&name)
         {
             names.push(name);

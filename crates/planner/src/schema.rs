@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use millpond_catalog::{Format, Source, WindowType, types};
+use millpond_catalog::{self as catalog, Column, Format, Source, WindowType, types};
 use millpond_sql::Dialect;
-use millpond_streams::topology::{RecordLayout, SourceColumn, Windowed};
+use millpond_streams::topology::{Header, RecordLayout, SourceColumn, Windowed};
+
+use crate::dead_letters;
 
 /// The pseudo columns of every source, in the order they follow its own.
 pub const ROWTIME: &str = "rowtime";
@@ -26,8 +28,11 @@ pub fn pseudo_time_type(dialect: Dialect) -> DataType {
 /// The declared columns, `windowstart` and `windowend` when `windowed`, then `rowtime`, `rowpartition`, `rowoffset`, with what each is.
 pub fn source_columns(source: &Source, dialect: Dialect, windowed: bool) -> Vec<(FieldRef, SourceColumn)> {
     let time = |name: &str| Arc::new(Field::new(dialect.fold(name), pseudo_time_type(dialect), true));
-    let mut columns: Vec<(FieldRef, SourceColumn)> =
-        declared_fields(source).into_iter().enumerate().map(|(i, field)| (field, SourceColumn::Declared(i))).collect();
+    let mut columns: Vec<(FieldRef, SourceColumn)> = if source.is_dead_letters() {
+        declared_fields(source).into_iter().zip(dead_letters::columns(source)).collect()
+    } else {
+        declared_fields(source).into_iter().enumerate().map(|(i, field)| (field, SourceColumn::Declared(i))).collect()
+    };
     if windowed {
         columns.push((time(WINDOWSTART), SourceColumn::WindowStart));
         columns.push((time(WINDOWEND), SourceColumn::WindowEnd));
@@ -45,14 +50,27 @@ pub fn source_schema(source: &Source, dialect: Dialect) -> SchemaRef {
 }
 
 fn declared_fields(source: &Source) -> Vec<FieldRef> {
-    source.columns.iter().map(|column| Arc::new(Field::new(&column.name, types::to_arrow(&column.sql_type), true))).collect()
+    source.columns.iter().map(field).collect()
+}
+
+pub(crate) fn field(column: &Column) -> FieldRef {
+    Arc::new(Field::new(&column.name, types::to_arrow(&column.sql_type), true))
+}
+
+/// What the header columns are.
+pub(crate) fn headers(source: &Source) -> Vec<Header> {
+    source.header_columns().filter_map(|column| column.header.as_ref()).map(header).collect()
 }
 
 /// How the source's records are written.
 pub fn layout(source: &Source) -> RecordLayout {
+    if source.is_dead_letters() {
+        return dead_letters::layout(source);
+    }
     RecordLayout {
         columns: declared_fields(source),
         key_columns: source.key_columns().count(),
+        headers: headers(source),
         key_format: format(&source.key_format),
         value_format: format(&source.value_format),
         windowed: source.window.map(|window| match window {
@@ -60,6 +78,13 @@ pub fn layout(source: &Source) -> RecordLayout {
             WindowType::Session => Windowed::Session,
         }),
         wrap_single_value: source.wrap_single_value.unwrap_or(true),
+    }
+}
+
+fn header(header: &catalog::Header) -> Header {
+    match header {
+        catalog::Header::All => Header::All,
+        catalog::Header::Last(key) => Header::Last(key.clone()),
     }
 }
 

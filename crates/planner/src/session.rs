@@ -47,6 +47,14 @@ pub fn session_state(tables: Vec<(String, Arc<dyn TableProvider>)>) -> Result<Se
     Ok(state)
 }
 
+/// A schema beside `public`.
+pub fn register_schema(state: &SessionState, name: &str, schema: MemorySchemaProvider) -> datafusion::error::Result<()> {
+    if let Some(database) = state.catalog_list().catalog(CATALOG) {
+        database.register_schema(name, Arc::new(schema))?;
+    }
+    Ok(())
+}
+
 fn register_functions(state: &mut SessionState) -> datafusion::error::Result<()> {
     use datafusion::execution::FunctionRegistry;
     for function in millpond_functions::scalar_functions() {

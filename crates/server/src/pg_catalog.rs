@@ -9,6 +9,7 @@ mod procedures;
 mod roles;
 mod subqueries;
 mod tables;
+mod visible;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -26,11 +27,11 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::StreamExt;
-use millpond_catalog::Snapshot;
+use millpond_catalog::{Snapshot, Source, dead_letters};
 use millpond_planner::schema;
 use millpond_planner::session::{CATALOG, SCHEMA};
-use millpond_sql::Statement;
 use millpond_sql::ast::Kind;
+use millpond_sql::{Dialect, Statement};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
@@ -199,19 +200,30 @@ async fn context(catalog: &Snapshot, functions: &[Function]) -> Result<SessionCo
     let context = SessionContext::new_with_config(config);
     let public = MemorySchemaProvider::new();
     for source in catalog.sources.values() {
-        let columns = schema::source_schema(source, millpond_sql::Dialect::Millpond);
-        let shown: Vec<_> = columns.fields().iter().filter(|field| !is_pseudo(field.name())).cloned().collect();
-        public.register_table(source.name.clone(), Arc::new(EmptyTable::new(Arc::new(Schema::new(shown)))))?;
+        public.register_table(source.name.clone(), shown(source))?;
     }
     let database = Arc::new(MemoryCatalogProvider::new());
     database.register_schema(SCHEMA, Arc::new(public))?;
+    if let Some(letters) = catalog.dead_letters(Dialect::Millpond) {
+        let system = MemorySchemaProvider::new();
+        system.register_table(dead_letters::NAME.to_owned(), shown(letters))?;
+        database.register_schema(dead_letters::SCHEMA, Arc::new(system))?;
+    }
     context.register_catalog(CATALOG, Arc::clone(&database) as Arc<dyn CatalogProvider>);
     setup_pg_catalog(&context, CATALOG, roles::Roles).map_err(|error| Error::from(*error))?;
     tables::register(&context, &*database, functions).await?;
     let version = format!("PostgreSQL {}", crate::wire::SERVER_VERSION);
     let version = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(version.as_str())));
     context.register_udf(create_udf("version", vec![], DataType::Utf8, Volatility::Stable, Arc::new(version)));
+    visible::register(&context).await?;
     Ok(context)
+}
+
+/// A source with the columns that were declared.
+fn shown(source: &Source) -> Arc<EmptyTable> {
+    let columns = schema::source_schema(source, Dialect::Millpond);
+    let shown: Vec<_> = columns.fields().iter().filter(|field| !is_pseudo(field.name())).cloned().collect();
+    Arc::new(EmptyTable::new(Arc::new(Schema::new(shown))))
 }
 
 fn is_pseudo(name: &str) -> bool {

@@ -239,9 +239,11 @@ mod tests {
     use super::*;
 
     fn table(keys: &[(&str, SqlType)], window: Option<WindowType>) -> Source {
-        let mut columns: Vec<Column> =
-            keys.iter().map(|(name, sql_type)| Column { name: name.to_string(), sql_type: sql_type.clone(), key: true }).collect();
-        columns.push(Column { name: "v".to_string(), sql_type: SqlType::Int, key: false });
+        let mut columns: Vec<Column> = keys
+            .iter()
+            .map(|(name, sql_type)| Column { name: name.to_string(), sql_type: sql_type.clone(), key: true, header: None })
+            .collect();
+        columns.push(Column { name: "v".to_string(), sql_type: SqlType::Int, key: false, header: None });
         Source {
             kind: SourceKind::Table,
             name: "t".to_string(),

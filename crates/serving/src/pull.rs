@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::context::SessionState;
@@ -16,7 +16,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
-use millpond_catalog::{Snapshot, Source, SourceKind};
+use millpond_catalog::{Snapshot, Source, SourceKind, dead_letters};
 use millpond_executor::Engine;
 use millpond_planner::{Settings, session};
 use millpond_sql::{Dialect, ast};
@@ -235,9 +235,11 @@ impl Serving {
             (source.name.clone(), table)
         });
         let state = session::session_state(tables.collect())?;
-        if let Some(database) = state.catalog_list().catalog(session::CATALOG) {
-            database.register_schema(&dialect.fold(system::SCHEMA), Arc::new(system::schema_provider(dialect)?))?;
+        let schema = system::schema_provider(dialect)?;
+        if let Some(letters) = catalog.dead_letters(dialect) {
+            schema.register_table(dialect.fold(dead_letters::NAME), Arc::new(StreamTable::new(Arc::clone(letters), dialect)))?;
         }
+        session::register_schema(&state, &dialect.fold(system::SCHEMA), schema)?;
         let state = Arc::new(state);
         contexts.push(Context { version: catalog.version, dialect, state: Arc::clone(&state) });
         Ok(state)

@@ -95,7 +95,11 @@ impl TableProvider for StreamTable {
                 }
             }
         }
-        let rows = StreamRows { source: self.source.clone(), dialect: self.dialect, schema: self.schema.clone(), partitions, offsets };
+        let is_header = |index: &usize| self.source.columns.get(*index).is_some_and(|column| column.header.is_some());
+        let headers =
+            projection.map_or_else(|| self.source.header_columns().next().is_some(), |projection| projection.iter().any(is_header));
+        let rows =
+            StreamRows { source: self.source.clone(), dialect: self.dialect, schema: self.schema.clone(), partitions, offsets, headers };
         let filter = filter(state, &self.schema, filters)?;
         Ok(Arc::new(Scan::new(Arc::new(rows), filter, projection.cloned(), limit)?))
     }
@@ -152,6 +156,8 @@ struct StreamRows {
     schema: SchemaRef,
     partitions: Vec<u32>,
     offsets: Offsets,
+    /// Whether somebody looks at a header column.
+    headers: bool,
 }
 
 impl StreamRows {
@@ -198,11 +204,18 @@ impl Rows for StreamRows {
         let moment = Arc::clone(&sources.moment);
         let Some(partition) = self.partitions.get(partition).copied() else { return Ok(Batches::none()) };
         let at = TopicPartition { topic: self.source.topic.as_str().into(), partition };
-        let range = moment.state.offsets(&at).map_err(external)?;
+        let range = match moment.state.offsets(&at) {
+            // The topic is made with its first record.
+            Err(millpond_state::Error::Log(millpond_log::Error::UnknownTopic(_))) if self.source.is_dead_letters() => {
+                return Ok(Batches::none());
+            }
+            range => range.map_err(external)?,
+        };
         let reader = Reader {
             decoder: self.decoder(partition)?,
             next: self.offsets.from.max(range.start),
             end: self.offsets.to.min(range.end),
+            limit: FetchLimit { headers: self.headers, ..STEP },
             at,
             moment,
             fetched: Vec::new().into_iter(),
@@ -216,6 +229,7 @@ struct Reader {
     at: TopicPartition,
     next: u64,
     end: u64,
+    limit: FetchLimit,
     moment: Arc<Moment>,
     fetched: std::vec::IntoIter<millpond_log::Fetched>,
 }
@@ -227,7 +241,7 @@ impl Reader {
                 if self.next >= self.end {
                     return Ok(None);
                 }
-                let fetch = self.moment.state.fetch(&self.at, self.next, STEP).map_err(external)?;
+                let fetch = self.moment.state.fetch(&self.at, self.next, self.limit).map_err(external)?;
                 self.next = fetch.next_offset;
                 self.fetched = fetch.entries.into_iter();
                 continue;

@@ -1,7 +1,6 @@
 //! System tables: what the server knows of itself, in schema `millpond`.
 
 mod columns;
-mod dead_letters;
 mod members;
 mod queries;
 mod shared;
@@ -32,7 +31,7 @@ use crate::stream_table::external;
 use crate::{Member, Moment, Scope, Warnings};
 
 /// The schema they are in.
-pub const SCHEMA: &str = "millpond";
+pub const SCHEMA: &str = millpond_catalog::dead_letters::SCHEMA;
 
 /// A row of `millpond.settings`.
 #[derive(Debug, Clone)]
@@ -82,12 +81,11 @@ enum Sharing {
     Members,
 }
 
-const TABLES: [SystemTable; 8] = [
+const TABLES: [SystemTable; 7] = [
     SystemTable { name: "queries", fill: queries::fill, sharing: Sharing::Queries },
     SystemTable { name: "tasks", fill: queries::fill_tasks, sharing: Sharing::Union },
     SystemTable { name: "members", fill: members::fill, sharing: Sharing::Members },
     SystemTable { name: "processing_log", fill: processing_log, sharing: Sharing::Union },
-    SystemTable { name: "dead_letters", fill: dead_letters::fill, sharing: Sharing::One },
     SystemTable { name: "topics", fill: topics, sharing: Sharing::One },
     SystemTable { name: "settings", fill: settings, sharing: Sharing::One },
     SystemTable { name: "stores", fill: stores, sharing: Sharing::One },

@@ -82,11 +82,21 @@ pub enum KeyMark {
     PrimaryKey,
 }
 
+/// What a column has of the record's headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderMark {
+    /// `HEADERS`: all of them.
+    All,
+    /// `HEADER('key')`: the last one of that key.
+    Last(String),
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnDef {
     pub name: String,
     pub sql_type: SqlType,
     pub key: KeyMark,
+    pub header: Option<HeaderMark>,
     /// In characters from 0, from the beginning of the statement.
     pub position: u32,
 }

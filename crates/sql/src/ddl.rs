@@ -3,7 +3,7 @@
 use sqlparser::tokenizer::Token;
 
 use crate::Error;
-use crate::ast::{ColumnDef, CreateAs, CreateSource, Drop, KeyMark, Kind, SourceKind};
+use crate::ast::{ColumnDef, CreateAs, CreateSource, Drop, HeaderMark, KeyMark, Kind, SourceKind};
 use crate::column_type::column_type;
 use crate::cursor::Cursor;
 use crate::error::{SYNTAX_ERROR, UNDEFINED_COLUMN};
@@ -66,7 +66,7 @@ pub(crate) fn drop(cursor: &mut Cursor) -> Result<Kind, Error> {
     Ok(Kind::Drop(Drop { kind, name, if_exists, delete_topic }))
 }
 
-/// `(name type [KEY | PRIMARY KEY], …[, PRIMARY KEY (name, …)])`
+/// `(name type [KEY | PRIMARY KEY | HEADERS | HEADER('key')], …[, PRIMARY KEY (name, …)])`
 fn columns(cursor: &mut Cursor) -> Result<Vec<ColumnDef>, Error> {
     let mut inside = cursor.bracketed()?;
     let mut columns: Vec<ColumnDef> = Vec::new();
@@ -113,6 +113,20 @@ fn column(cursor: &mut Cursor) -> Result<ColumnDef, Error> {
         }
         None => KeyMark::None,
     };
+    let header = header(cursor)?;
     unsupported::column_constraint(cursor)?;
-    Ok(ColumnDef { name, sql_type, key, position })
+    Ok(ColumnDef { name, sql_type, key, header, position })
+}
+
+fn header(cursor: &mut Cursor) -> Result<Option<HeaderMark>, Error> {
+    if cursor.accept(&["HEADERS"]) {
+        return Ok(Some(HeaderMark::All));
+    }
+    if !cursor.accept(&["HEADER"]) {
+        return Ok(None);
+    }
+    let mut inside = cursor.bracketed()?;
+    let key = inside.string()?;
+    inside.finish()?;
+    Ok(Some(HeaderMark::Last(key)))
 }

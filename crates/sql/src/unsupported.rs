@@ -95,8 +95,6 @@ const CONSTRAINTS: &[(&str, &str)] = &[
     ("LIKE", "Write the columns out."),
     ("GENERATED", "Compute the column in the query that reads it."),
     ("COLLATE", "Text is ordered by its code points."),
-    ("HEADERS", "Record headers cannot be read as columns yet: have the producer write them into the value."),
-    ("HEADER", "Record headers cannot be read as columns yet: have the producer write them into the value."),
 ];
 
 fn find<'a>(table: &'a [(&'a str, &'a str)], cursor: &Cursor, ahead: usize) -> Option<&'a (&'a str, &'a str)> {
@@ -155,7 +153,6 @@ fn constraint(name: &str) -> String {
     match name {
         "NOT" => "NOT NULL".to_string(),
         "FOREIGN" => "FOREIGN KEY".to_string(),
-        "HEADER" | "HEADERS" => "a column of record headers".to_string(),
         _ => name.to_string(),
     }
 }

@@ -121,8 +121,6 @@ fn known_and_not_supported() {
         ("ROLLBACK ^TO s", "SAVEPOINT", "whole"),
         ("CREATE STREAM s (a INT ^NOT NULL)", "NOT NULL", "IS NOT NULL"),
         ("CREATE STREAM s (a INT ^DEFAULT 1)", "DEFAULT", "COALESCE"),
-        ("CREATE STREAM s (h BYTES ^HEADER('k'))", "a column of record headers", "producer"),
-        ("CREATE STREAM s (h ARRAY<STRUCT<key STRING, value BYTES>> ^HEADERS)", "a column of record headers", "producer"),
         ("INSERT INTO t VALUES (1) ^ON CONFLICT DO NOTHING", "ON CONFLICT", "replaces"),
         ("INSERT INTO t VALUES (1) ^RETURNING a", "RETURNING", "stored"),
         ("INSERT INTO t ^DEFAULT VALUES", "DEFAULT VALUES", "NULL"),

@@ -4,7 +4,7 @@ use millpond_sql::{Dialect, parse};
 use proptest::prelude::*;
 
 const VALID: &[&str] = &[
-    "CREATE OR REPLACE STREAM IF NOT EXISTS s (a INT KEY, b ARRAY<STRUCT<x MAP<STRING, INT>>>, c DECIMAL(10, 2)) WITH (kafka_topic = 's', partitions = 4)",
+    "CREATE OR REPLACE STREAM IF NOT EXISTS s (a INT KEY, b ARRAY<STRUCT<x MAP<STRING, INT>>>, c DECIMAL(10, 2), d BYTES HEADER('k')) WITH (kafka_topic = 's', partitions = 4)",
     "CREATE TABLE t AS SELECT a, count(*) AS n FROM s WINDOW HOPPING (SIZE 1 HOUR, ADVANCE BY 5 MINUTES, GRACE PERIOD 1 DAY) WHERE x > 1 GROUP BY a HAVING n > 2 EMIT CHANGES",
     "INSERT INTO s (a, b) VALUES (1, 'x'), (-2, STRUCT(a := 1, b := MAP('k' := s->f)))",
     "INSERT INTO s WITH (query_id = 'q') SELECT * FROM a JOIN b WITHIN (1 HOUR, 2 DAYS) GRACE PERIOD 5 SECONDS ON a.x = b.x PARTITION BY a.x, b.y EMIT CHANGES",

@@ -77,6 +77,16 @@ fn create_source() {
 }
 
 #[test]
+fn header_columns() {
+    let text =
+        "CREATE STREAM s (k INT KEY, h ARRAY<STRUCT<KEY STRING, VALUE BYTES>> HEADERS, one BYTES HEADER('It''s'), header INT, headers INT)";
+    let columns = source(text).columns;
+    let marks: Vec<_> = columns.iter().map(|column| (column.name.as_str(), column.header.clone())).collect();
+    let last = Some(HeaderMark::Last("It's".to_string()));
+    assert_eq!(marks, [("k", None), ("h", Some(HeaderMark::All)), ("one", last), ("header", None), ("headers", None)]);
+}
+
+#[test]
 fn the_example_of_the_readme() {
     let flights = source(
         "CREATE STREAM flights (year INT, month INT, day INT, dep_time INT, sched_dep_time INT, dep_delay DOUBLE, arr_time INT, sched_arr_time INT,

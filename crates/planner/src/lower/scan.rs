@@ -10,16 +10,17 @@ use millpond_streams::topology::{self, Node, OperatorSpec, SourceColumn, SourceS
 
 use super::{Flow, Lowering, cast, column_expression, nullable};
 use crate::schema::{layout, source_columns, timestamp_column};
+use crate::session::SCHEMA;
 use crate::{Error, Result};
 
 impl Lowering<'_> {
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Flow> {
-        let name = scan.table_name.table();
+        let name = match scan.table_name.schema() {
+            Some(schema) if schema != SCHEMA => format!("{schema}.{}", scan.table_name.table()),
+            _ => scan.table_name.table().to_owned(),
+        };
         let source = Arc::clone(
-            self.snapshot
-                .sources
-                .get(name)
-                .ok_or_else(|| Error::unsupported(format!("\"{name}\" is no stream or table and cannot stream")))?,
+            self.snapshot.find(&name).ok_or_else(|| Error::unsupported(format!("\"{name}\" is no stream or table and cannot stream")))?,
         );
         let provided =
             source_columns(&source, self.settings.dialect, scan.source.schema().column_with_name(&self.window_start()).is_some());

@@ -62,7 +62,7 @@ pub(super) fn expand_select(select: &mut Select, from: &[From], streaming: bool)
                 }
             }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) if plain(options) => {
-                match from.iter().find(|from| source_name(name).as_deref() == Some(&from.alias)) {
+                match from.iter().find(|from| source_name(name).is_some_and(|name| [&from.alias, &from.source.name].contains(&&name))) {
                     Some(from) => expand_source(from, prefix, streaming, &mut projection),
                     None => projection.push(item),
                 }

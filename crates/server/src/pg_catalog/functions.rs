@@ -31,7 +31,7 @@ const NULLS: &[(&str, usize, DataType)] = &[
     ("pg_tablespace_size", 1, DataType::Int64),
 ];
 
-/// There is one schema, and everything in it can be named without it.
+/// Of tables there is one schema that they need not be named with ([`super::visible`]); everything else is in it.
 const VISIBLE: &[&str] = &[
     "pg_collation_is_visible",
     "pg_conversion_is_visible",

@@ -1,6 +1,6 @@
 //! `DESCRIBE [EXTENDED]`.
 
-use millpond_catalog::{Source, SourceKind, WindowType};
+use millpond_catalog::{Column, Source, SourceKind, WindowType};
 
 use super::{Rows, Tag, show, table};
 use crate::error::Result;
@@ -29,7 +29,7 @@ pub fn describe(session: &Session, name: &str, extended: bool) -> Result<Rows> {
             property("retention", source.retention_ms.map(|millis| format!("{millis} ms"))),
             property("read by", list(catalog.readers(name))),
             property("written by", list(catalog.writers(name))),
-            property("statement", Some(source.sql.clone())),
+            property("statement", Some(source.sql.clone()).filter(|sql| !sql.is_empty())),
         ];
         rows.extend(properties.into_iter().flatten());
         table::of(["name", "value", "key"], rows)?
@@ -44,12 +44,16 @@ fn columns(source: &Source) -> Vec<[Option<String>; 3]> {
         SourceKind::Stream => "key",
         SourceKind::Table => "primary key",
     };
-    let column = |name: &str, sql_type: String, mark: Option<&str>| [Some(name.to_string()), Some(sql_type), mark.map(str::to_string)];
+    let column = |name: &str, sql_type: String, mark: Option<String>| [Some(name.to_string()), Some(sql_type), mark];
+    let mark = |declared: &Column| match &declared.header {
+        Some(header) => Some(header.to_string()),
+        None => declared.key.then(|| key.to_string()),
+    };
     let mut rows: Vec<_> =
-        source.columns.iter().map(|declared| column(&declared.name, declared.sql_type.to_string(), declared.key.then_some(key))).collect();
+        source.columns.iter().map(|declared| column(&declared.name, declared.sql_type.to_string(), mark(declared))).collect();
     if source.window.is_some() {
         for bound in ["windowstart", "windowend"] {
-            rows.push(column(bound, "TIMESTAMP".to_string(), Some("window")));
+            rows.push(column(bound, "TIMESTAMP".to_string(), Some("window".to_string())));
         }
     }
     rows

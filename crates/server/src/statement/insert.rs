@@ -16,7 +16,11 @@ pub async fn insert(session: &mut Session, interrupt: &mut Interrupt<'_>, insert
         return Err(Error::new("42601", "VALUES lists must all be the same length"));
     }
     if width > slots.len() {
-        return Err(Error::new("42601", "INSERT has more expressions than target columns"));
+        let error = Error::new("42601", "INSERT has more expressions than target columns");
+        return Err(match source.header_columns().next() {
+            Some(header) => error.hint(format!("Nothing can be written to header columns, as \"{}\".", header.name)),
+            None => error,
+        });
     }
     if width < slots.len() {
         if !insert.columns.is_empty() {

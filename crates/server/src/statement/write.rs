@@ -51,14 +51,14 @@ pub fn writable(session: &Session, name: &str) -> Result<Arc<Source>> {
     Ok(Arc::clone(source))
 }
 
-/// The columns named, or all.
+/// The columns named, or all that can be written.
 pub fn slots(source: &Source, columns: &[String], dialect: Dialect) -> Result<Vec<Slot>> {
     let declared = |index: usize| {
         let column = &source.columns[index];
         Slot { name: column.name.clone(), data_type: types::to_arrow(&column.sql_type), place: Place::Column(index) }
     };
     if columns.is_empty() {
-        return Ok((0..source.columns.len()).map(declared).collect());
+        return Ok((0..source.columns.len()).filter(|index| source.columns[*index].header.is_none()).map(declared).collect());
     }
     let mut slots: Vec<Slot> = Vec::with_capacity(columns.len());
     for name in columns {
@@ -66,6 +66,7 @@ pub fn slots(source: &Source, columns: &[String], dialect: Dialect) -> Result<Ve
             return Err(Error::new("42701", format!("column \"{name}\" specified more than once")));
         }
         let slot = match source.columns.iter().position(|column| column.name == *name) {
+            Some(index) if source.columns[index].header.is_some() => return Err(header_column(source, name)),
             Some(index) => declared(index),
             None if *name == dialect.fold(schema::ROWTIME) => {
                 Slot { name: name.clone(), data_type: schema::pseudo_time_type(dialect), place: Place::Rowtime }
@@ -75,6 +76,11 @@ pub fn slots(source: &Source, columns: &[String], dialect: Dialect) -> Result<Ve
         slots.push(slot);
     }
     Ok(slots)
+}
+
+fn header_column(source: &Source, name: &str) -> Error {
+    Error::new("428C9", format!("cannot write to header column \"{name}\" of {} \"{}\"", source.kind, source.name))
+        .hint("Leave it out: headers come from whoever writes to the topic.")
 }
 
 pub fn unknown_column(source: &Source, name: &str) -> Error {

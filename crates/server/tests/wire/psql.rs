@@ -34,6 +34,10 @@ async fn backslash_commands_show_what_was_declared() {
     assert!(out.contains("origin|text") && out.contains("at|timestamp") && !out.contains("rowtime"), "{out}{error}");
     let (out, error) = psql(&server, &["\\d delays"]);
     assert!(out.contains("windowstart") && out.contains("windowend"), "{out}{error}");
+    let (out, error) = psql(&server, &["\\d millpond.dead_letters"]);
+    assert!(out.contains("error|text") && out.contains("offset|bigint") && out.contains("key|bytea"), "{out}{error}");
+    let (out, error) = psql(&server, &["\\d", "\\dt"]);
+    assert!(!out.contains("dead_letters"), "what is not in public is named with its schema: {out}{error}");
     let (out, error) = psql(&server, &["\\l"]);
     assert!(out.contains("millpond"), "{out}{error}");
     let (out, error) = psql(&server, &["\\df lcase"]);

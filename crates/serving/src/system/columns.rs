@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::TimestampMillisecondArray;
-use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::error::Result;
 use millpond_sql::Dialect;
@@ -13,7 +13,6 @@ const NUMBER: DataType = DataType::Int64;
 const DOUBLE: DataType = DataType::Float64;
 const TIME: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
 const TRUTH: DataType = DataType::Boolean;
-const BYTES: DataType = DataType::Binary;
 
 fn declared(table: &str) -> &'static [(&'static str, DataType)] {
     match table {
@@ -77,7 +76,6 @@ fn declared(table: &str) -> &'static [(&'static str, DataType)] {
             ("record_offset", NUMBER),
             ("rowtime", TIME),
         ],
-        "dead_letters" => &[("time", TIME), ("record_offset", NUMBER), ("key", BYTES), ("value", BYTES), ("headers", TEXT)],
         "topics" => {
             &[("name", TEXT), ("partitions", NUMBER), ("cleanup", TEXT), ("retention_ms", NUMBER), ("rows", NUMBER), ("internal", TRUTH)]
         }
@@ -122,10 +120,6 @@ impl Columns {
 
     pub fn truth(&mut self, values: impl Iterator<Item = Option<bool>>) {
         self.columns.push(Arc::new(values.collect::<BooleanArray>()));
-    }
-
-    pub fn bytes<'a>(&mut self, values: impl Iterator<Item = Option<&'a [u8]>>) {
-        self.columns.push(Arc::new(values.collect::<BinaryArray>()));
     }
 
     pub fn finish(self, schema: SchemaRef) -> Result<RecordBatch> {

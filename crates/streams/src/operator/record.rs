@@ -7,6 +7,7 @@
 
 mod conversion;
 mod decoder;
+mod headers;
 mod shared;
 
 use std::sync::Arc;
@@ -154,7 +155,7 @@ impl RecordDecoder {
         let declared = &self.spec.layout.columns;
         let mut columns = vec![None; declared.len()];
         let mut errors = Vec::new();
-        for (index, field) in declared.iter().enumerate() {
+        for (index, field) in declared.iter().enumerate().take(self.spec.layout.written_columns()) {
             let Some(column) = rows.column_by_name(field.name()) else { continue };
             columns[index] = Some(if column.data_type() == field.data_type() {
                 column.clone()
@@ -165,6 +166,7 @@ impl RecordDecoder {
             });
         }
         one_each(&mut errors);
+        headers::read(&self.spec.layout, self.opaque.wanted(), &headers::none(rows.num_rows()), &mut columns)?;
         for index in self.opaque.wanted() {
             // Written before the column was added.
             columns[*index].get_or_insert_with(|| new_null_array(declared[*index].data_type(), rows.num_rows()));

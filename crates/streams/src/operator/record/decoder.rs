@@ -6,7 +6,7 @@ use arrow::datatypes::FieldRef;
 use millpond_formats::{Decoder, Format, Options, windowed};
 use millpond_log::opaque;
 
-use super::{Decoded, one_each, window_format};
+use super::{Decoded, headers, one_each, window_format};
 use crate::Result;
 use crate::topology::RecordLayout;
 
@@ -30,12 +30,13 @@ struct Side {
 impl OpaqueDecoder {
     /// `wanted` is sorted.
     pub fn new(layout: &RecordLayout, wanted: Vec<usize>) -> Result<OpaqueDecoder> {
-        let (of_key, of_value) = wanted.split_at(wanted.partition_point(|column| *column < layout.key_columns));
-        let (key_fields, value_fields) = layout.columns.split_at(layout.key_columns);
+        let before = |end: usize| wanted.partition_point(|column| *column < end);
+        let (of_key, of_value) =
+            (&wanted[..before(layout.key_columns)], &wanted[before(layout.key_columns)..before(layout.written_columns())]);
         let value_options = Options { wrap_single_value: layout.wrap_single_value };
         Ok(OpaqueDecoder {
-            key: Side::new(&layout.key_format, key_fields, of_key.to_vec(), 0, Options::KEY)?,
-            value: Side::new(&layout.value_format, value_fields, of_value.to_vec(), layout.key_columns, value_options)?,
+            key: Side::new(&layout.key_format, layout.key_fields(), of_key.to_vec(), 0, Options::KEY)?,
+            value: Side::new(&layout.value_format, layout.value_fields(), of_value.to_vec(), layout.key_columns, value_options)?,
             layout: layout.clone(),
             wanted,
         })
@@ -64,6 +65,7 @@ impl OpaqueDecoder {
         };
         self.key.decode(&keys, &mut columns, &mut errors);
         self.value.decode(record.values, &mut columns, &mut errors);
+        headers::read(&self.layout, &self.wanted, record.headers, &mut columns)?;
         for index in &self.wanted {
             columns[*index].get_or_insert_with(|| new_null_array(self.layout.columns[*index].data_type(), rows.num_rows()));
         }

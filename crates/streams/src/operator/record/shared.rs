@@ -186,6 +186,7 @@ mod tests {
             layout: RecordLayout {
                 columns: ["a", "b", "c"].map(field).to_vec(),
                 key_columns: 0,
+                headers: Vec::new(),
                 key_format: Format::None,
                 value_format: Format::Json,
                 windowed: None,
