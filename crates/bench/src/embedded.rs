@@ -32,7 +32,7 @@ impl Embedded {
         let directory = tempfile::tempdir()?;
         let embedded = millpond_log_embedded::Embedded::open(&directory.path().join("data"), &Options::default())?;
         let storage = Storage { log: embedded.clone(), state: embedded };
-        let config = Config { workers, commit_interval, service_id: "bench".to_string(), member: None };
+        let config = Config { workers, gather: false, commit_interval, service_id: "bench".to_string(), member: None };
         Ok(Embedded { engine: Engine::open(config, storage)?, settings: Settings::default(), _directory: directory })
     }
 

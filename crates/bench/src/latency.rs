@@ -46,8 +46,9 @@ pub struct Options {
     seconds: u64,
     #[arg(long, default_value_t = 100)]
     commit_interval_ms: u64,
-    #[arg(long, default_value_t = 2)]
-    workers: usize,
+    /// Of the server; as many as it needs, unless given.
+    #[arg(long)]
+    workers: Option<usize>,
     /// A topic of JSON objects with `auction` and `price`: the same count over it begins at its beginning when the writing begins.
     #[arg(long)]
     behind: Option<String>,
@@ -65,7 +66,7 @@ struct Counted {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    ensure!(options.rate > 0 && options.seconds > 0 && options.workers > 0, "every number must be positive");
+    ensure!(options.rate > 0 && options.seconds > 0, "every number must be positive");
     let service = Service::connect(&options.bootstrap, "latency")?;
     let (bids, output) = (service.topic("bids"), service.topic("output"));
     service.log.create_topic(&bids, &TopicConfig::keep(PARTITIONS))?;

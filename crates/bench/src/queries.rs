@@ -50,13 +50,14 @@ pub struct Options {
     /// How long rows are written.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    #[arg(long, default_value_t = 2)]
-    workers: usize,
+    /// Of the server; as many as it needs, unless given.
+    #[arg(long)]
+    workers: Option<usize>,
 }
 
 pub fn run(options: &Options) -> Result<()> {
     ensure!(options.queries > 1, "there must be several queries");
-    ensure!(options.topics > 0 && options.rate > 0 && options.seconds > 0 && options.workers > 0, "every number must be positive");
+    ensure!(options.topics > 0 && options.rate > 0 && options.seconds > 0, "every number must be positive");
     let service = Service::connect(&options.bootstrap, "queries")?;
     let measured = measure(options, &service);
     let removed = service.remove_topics();

@@ -74,7 +74,7 @@ impl Bench<'_> {
         let written = records_in(&self.service.log, &self.events)?;
         ensure!(written == rows, "{written} rows were written, of {rows}");
 
-        let mut server = self.service.start(workers, &INSTANCE)?;
+        let mut server = self.service.start(Some(workers), &INSTANCE)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let tasks = runtime.block_on(async {
             let client = connect(&server.addresses().pg).await?;
@@ -153,7 +153,7 @@ impl Bench<'_> {
     fn restore(&self, tasks: u64, runtime: &Runtime) -> Result<()> {
         let records = self.service.changelog_records()?;
         let started = Instant::now();
-        let server = self.service.start(self.options.workers, &INSTANCE)?;
+        let server = self.service.start(Some(self.options.workers), &INSTANCE)?;
         runtime.block_on(async {
             let client = connect(&server.addresses().pg).await?;
             let running = "SELECT count(*) FROM millpond.tasks WHERE progress_percent = 100 AND restored_percent IS NULL";

@@ -25,12 +25,12 @@ impl Service {
         Ok(Service { log, id, bootstrap: bootstrap.to_owned() })
     }
 
-    /// A server over an empty directory.
-    pub fn start(&self, workers: usize, arguments: &[&str]) -> Result<Server> {
-        let workers = workers.to_string();
-        let own = ["--kafka", &self.bootstrap, "--service-id", &self.id, "--workers", &workers];
-        let all: Vec<String> = own.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
-        Server::start(&all)
+    /// A server over an empty directory. Unless told, it has as many workers as it needs.
+    pub fn start(&self, workers: Option<usize>, arguments: &[&str]) -> Result<Server> {
+        let own = ["--kafka", &self.bootstrap, "--service-id", &self.id].map(str::to_owned);
+        let workers = workers.into_iter().flat_map(|workers| ["--workers".to_owned(), workers.to_string()]);
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        Server::start(&own.into_iter().chain(workers).chain(arguments).collect::<Vec<_>>())
     }
 
     /// What a topic is called in Kafka that statements name.

@@ -9,6 +9,8 @@ use millpond_membership::Group;
 pub struct Config {
     /// Worker threads.
     pub workers: usize,
+    /// Whether one of them runs everything as long as it keeps up with it.
+    pub gather: bool,
     pub commit_interval: Duration,
     pub service_id: String,
     /// `None`: the process is alone, and runs everything.

@@ -84,7 +84,7 @@ impl Engine {
     pub fn open_with_clock(config: Config, storage: Storage, clock: Arc<dyn Clock>) -> Result<Engine> {
         let mut log = CommandLog::open(Arc::clone(&storage.log), &config.service_id)?;
         let history = log.read()?;
-        let catalog = replay(&history);
+        let catalog = replay(&config.service_id, &history);
         let holdings = if config.member.is_none() { Holdings::everything() } else { Holdings::nothing() };
         let runtime = Arc::new(Runtime::new(config, storage, clock, holdings));
         runtime.watch(&*runtime.storage.log);
@@ -416,10 +416,10 @@ impl Drop for Inner {
     }
 }
 
-/// What the commands make of an empty catalog. They were checked when they were appended; one that cannot be applied all the same is
+/// What the commands make of a catalog without any. They were checked when they were appended; one that cannot be applied all the same is
 /// left out, loudly, rather than keeping the server from starting.
-fn replay(commands: &[(u64, Command)]) -> Snapshot {
-    let mut catalog = Snapshot::default();
+fn replay(service_id: &str, commands: &[(u64, Command)]) -> Snapshot {
+    let mut catalog = Snapshot::new(service_id);
     for (_, command) in commands {
         match catalog.apply(command).map_err(Error::from).and_then(|next| statements::check(&catalog, command).map(|()| next)) {
             Ok(next) => catalog = next,

@@ -10,12 +10,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use millpond_log::{Log, TopicPartition};
+use millpond_streams::SubTopology;
 
 use crate::elsewhere::LOOK_AGAIN;
 use crate::progress::TaskProgress;
 use crate::query::{Purpose, RunningQuery, State, input_topic, output_topic};
 use crate::runtime::Runtime;
-use crate::{Error, FailedQuery, Result};
+use crate::{Error, FailedQuery, Result, topics};
 
 /// Who waits for a FLUSH.
 pub struct Waiting<'a> {
@@ -59,9 +60,12 @@ pub(crate) fn flush(runtime: &Runtime, waiting: &Waiting<'_>) -> Result<()> {
     for query in &queries {
         left_out.take_failed(query);
     }
+    let letters = topics::dead_letters(&runtime.config.service_id);
     // Their topics may be gone: that may be why they failed.
-    let stages: Vec<Stage> =
-        in_order(queries.iter().flat_map(stages_of).collect()).into_iter().filter(|stage| !left_out.takes(stage)).collect();
+    let stages: Vec<Stage> = in_order(queries.iter().flat_map(|query| stages_of(query, &letters)).collect())
+        .into_iter()
+        .filter(|stage| !left_out.takes(stage))
+        .collect();
     let mut goals = Goals::at_start(&*runtime.storage.log, &stages)?;
     let _hurry = Hurry::new(runtime);
     let mut others = Others { waiting, asked: Instant::now() };
@@ -219,13 +223,18 @@ impl<'a> Goals<'a> {
     }
 }
 
-fn stages_of(query: &Arc<RunningQuery>) -> Vec<Stage> {
+/// `letters` is the topic of dead letters.
+fn stages_of(query: &Arc<RunningQuery>, letters: &str) -> Vec<Stage> {
     let Some(plan) = &query.plan else { return Vec::new() };
-    let stage = |sub: &millpond_streams::SubTopology| Stage {
+    let outputs = |sub: &SubTopology| {
+        let outputs = sub.nodes.iter().filter_map(|node| output_topic(&node.operator));
+        outputs.chain(sub.keeps_dead_letters().then_some(letters)).map(str::to_owned).collect()
+    };
+    let stage = |sub: &SubTopology| Stage {
         query: Arc::clone(query),
         tasks: query.tasks.iter().filter(|task| task.sub_topology == sub.id).cloned().collect(),
         inputs: sub.nodes.iter().filter_map(|node| input_topic(&node.operator)).map(str::to_owned).collect(),
-        outputs: sub.nodes.iter().filter_map(|node| output_topic(&node.operator)).map(str::to_owned).collect(),
+        outputs: outputs(sub),
     };
     plan.topology.sub_topologies.iter().map(stage).collect()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millpond_log::TopicPartition;
 
+use crate::gathering::{self, Gathering};
 use crate::query::RunningQuery;
 use crate::runtime::Runtime;
 use crate::{Error, figures, topics};
@@ -17,31 +18,54 @@ const TOPICS_INTERVAL_MS: i64 = 10_000;
 /// How often progress is told to those who look from outside.
 const PUBLISH_INTERVAL_MS: i64 = 5_000;
 
+/// What is done again and again.
+struct Chore {
+    interval_ms: i64,
+    at_ms: i64,
+}
+
+impl Chore {
+    /// An interval from now for the first time.
+    fn every(interval_ms: i64, now_ms: i64) -> Chore {
+        Chore { interval_ms, at_ms: now_ms + interval_ms }
+    }
+
+    /// Whether it is time; the next time is an interval later then.
+    fn is_due(&mut self, now_ms: i64) -> bool {
+        let due = now_ms >= self.at_ms;
+        if due {
+            self.at_ms = now_ms + self.interval_ms;
+        }
+        due
+    }
+}
+
 pub(crate) fn run(runtime: &Arc<Runtime>) {
-    let mut clean_at_ms = runtime.now_ms() + CLEAN_INTERVAL_MS;
-    let mut publish_at_ms = runtime.now_ms() + PUBLISH_INTERVAL_MS;
-    let mut topics_at_ms = runtime.now_ms() + TOPICS_INTERVAL_MS;
+    let intervals = [CLEAN_INTERVAL_MS, TOPICS_INTERVAL_MS, PUBLISH_INTERVAL_MS, gathering::LOOK_INTERVAL_MS];
+    let [mut clean, mut compare, mut publish, mut gather] = intervals.map(|interval_ms| Chore::every(interval_ms, runtime.now_ms()));
     let (mut published, mut misfits) = (Published::default(), Misfits::default());
+    let (gathers, mut gathering) = (runtime.config.gather && runtime.mailboxes.len() > 1, Gathering::new(runtime.now_ms()));
     loop {
         let seen = runtime.housekeeping.current();
         if runtime.is_stopping() {
             return;
         }
         let now_ms = runtime.now_ms();
-        if now_ms >= clean_at_ms {
-            clean_at_ms = now_ms + CLEAN_INTERVAL_MS;
-            clean(runtime, now_ms);
+        if clean.is_due(now_ms) {
+            clean_up(runtime, now_ms);
         }
-        if now_ms >= topics_at_ms {
-            topics_at_ms = now_ms + TOPICS_INTERVAL_MS;
+        if compare.is_due(now_ms) {
             misfits.look(runtime);
         }
-        if now_ms >= publish_at_ms {
-            publish_at_ms = now_ms + PUBLISH_INTERVAL_MS;
+        if publish.is_due(now_ms) {
             published.publish(runtime);
         }
+        if gathers && gather.is_due(now_ms) {
+            gathering.look(runtime);
+        }
         let now_ms = runtime.now_ms();
-        let next_ms = retry(runtime, now_ms).unwrap_or(i64::MAX).min(clean_at_ms).min(topics_at_ms).min(publish_at_ms);
+        let chores = [&clean, &compare, &publish].into_iter().chain(gathers.then_some(&gather));
+        let next_ms = chores.map(|chore| chore.at_ms).fold(retry(runtime, now_ms).unwrap_or(i64::MAX), i64::min);
         let wait_ms = u64::try_from(next_ms - now_ms).unwrap_or_default().max(1);
         runtime.housekeeping.wait(seen, Some(Duration::from_millis(wait_ms)));
     }
@@ -137,7 +161,7 @@ fn source_positions(query: &RunningQuery) -> BTreeMap<TopicPartition, u64> {
     positions
 }
 
-fn clean(runtime: &Runtime, now_ms: i64) {
+fn clean_up(runtime: &Runtime, now_ms: i64) {
     match runtime.storage.log.clean(now_ms) {
         Ok(cleaned) => tracing::debug!(entries = cleaned.entries_deleted, rows = cleaned.rows_compacted, "cleaned the log"),
         Err(error) => tracing::warn!(%error, "the log cannot be cleaned"),

@@ -18,6 +18,7 @@ use crate::{Result, counters, reset, topics};
 
 /// A query of the catalog, which does not run. What it had before its last reset is gone then.
 pub(crate) fn persistent(runtime: &Runtime, catalog: &Snapshot, query: &Query, topology: Topology) -> Result<RunningQuery> {
+    topics::create_built_in(&*runtime.storage.log, &topology, &runtime.config.service_id)?;
     reset::complete(runtime, catalog, query)?;
     let start_at = match &query.reset {
         Some(reset) => reset.start_at.iter().map(|start| (TopicPartition::new(&*start.topic, start.partition), start.offset)).collect(),
@@ -25,7 +26,7 @@ pub(crate) fn persistent(runtime: &Runtime, catalog: &Snapshot, query: &Query, t
         None => ends(&*runtime.storage.log, &topology)?,
     };
     let plan = shared_plan(runtime, topology, start_at)?;
-    Ok(RunningQuery::new(&query.id, Purpose::Persistent, &query.sink, &query.sql, plan, runtime.mailboxes.len()))
+    Ok(RunningQuery::new(&query.id, Purpose::Persistent, &query.sink, &query.sql, plan, None))
 }
 
 /// Keeps a declared table readable.
@@ -34,7 +35,7 @@ pub(crate) fn materialize(runtime: &Runtime, table: &Source) -> Result<RunningQu
     let id = topology.query.clone();
     let plan = shared_plan(runtime, topology, BTreeMap::new())?;
     let purpose = Purpose::Materialize(table.name.clone());
-    Ok(RunningQuery::new(&id, purpose, &table.name, &table.sql, plan, runtime.mailboxes.len()))
+    Ok(RunningQuery::new(&id, purpose, &table.name, &table.sql, plan, None))
 }
 
 fn shared_plan(runtime: &Runtime, topology: Topology, start_at: BTreeMap<TopicPartition, u64>) -> Result<Plan> {
@@ -44,6 +45,7 @@ fn shared_plan(runtime: &Runtime, topology: Topology, start_at: BTreeMap<TopicPa
 
 /// Its state and its repartition topics are in memory, and go with it.
 pub(crate) fn push(runtime: &Runtime, topology: Topology, from_earliest: bool, number: u64) -> Result<(RunningQuery, Arc<PushQueue>)> {
+    topics::create_built_in(&*runtime.storage.log, &topology, &runtime.config.service_id)?;
     let backend = Arc::new(MemoryBackend::new());
     let storage = Storage { log: backend.log(), state: backend };
     topics::create_repartitions(&*storage.log, &topology)?;
@@ -56,7 +58,8 @@ pub(crate) fn push(runtime: &Runtime, topology: Topology, from_earliest: bool, n
         topology,
     };
     let id = format!("{}_{number}", plan.topology.query);
-    let query = RunningQuery::new(&id, Purpose::Push(Arc::clone(&queue)), "", "", plan, runtime.mailboxes.len());
+    // What its reader was given is not taken back, so its tasks stay where they are.
+    let query = RunningQuery::new(&id, Purpose::Push(Arc::clone(&queue)), "", "", plan, Some(runtime.workers()));
     Ok((query, queue))
 }
 

@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod figures;
 mod flush;
+mod gathering;
 mod holdings;
 mod housekeeping;
 mod launch;

@@ -19,6 +19,10 @@ pub(crate) enum Request {
     Stop { query: Arc<RunningQuery>, generation: u64, commit: bool, done: Option<Arc<Latch>> },
     /// Throw away the tasks that are not this process's any more; with `commit`, what they have done is committed first.
     Release { commit: bool, done: Arc<Latch> },
+    /// So many workers are to run the tasks: commit what those have done that another one is to run, and throw them away.
+    Place { workers: usize, number: u64, done: Arc<Latch> },
+    /// Nobody runs another one's task any more since the placement of that number: build the own ones, unless there has been another since.
+    Placed { number: u64 },
     /// Build the tasks that have become this process's.
     Adopt,
     /// Commit everything and end the thread.

@@ -28,7 +28,6 @@ pub(crate) struct TaskProgress {
     pub partition: u32,
     /// What it moves with.
     pub unit: Unit,
-    pub worker: usize,
     /// Reads a stream's or a table's topic, not only repartition topics: its rows are rows that come into the query.
     pub reads_source: bool,
     state: Mutex<State>,
@@ -68,13 +67,12 @@ impl InputProgress {
 }
 
 impl TaskProgress {
-    pub fn new(query: &str, sub_topology: u32, unit: Unit, worker: usize, reads_source: bool) -> TaskProgress {
+    pub fn new(query: &str, sub_topology: u32, unit: Unit, reads_source: bool) -> TaskProgress {
         TaskProgress {
             query: query.to_owned(),
             sub_topology,
             partition: unit.partition,
             unit,
-            worker,
             reads_source,
             state: Mutex::new(State::default()),
             caught_up: AtomicBool::new(false),
@@ -196,7 +194,7 @@ impl TaskProgress {
         self.state.lock().rate.per_second(now_ms)
     }
 
-    pub fn status(&self, restored_percent: Option<f64>, now_ms: i64) -> TaskStatus {
+    pub fn status(&self, worker: usize, restored_percent: Option<f64>, now_ms: i64) -> TaskStatus {
         let (lag, progress_percent) = (self.lag(), self.percent());
         let state = self.state.lock();
         TaskStatus {
@@ -204,7 +202,7 @@ impl TaskProgress {
             query: self.query.clone(),
             sub_topology: self.sub_topology,
             partition: self.partition,
-            worker: self.worker,
+            worker,
             rows_in: state.counters.rows_in,
             rows_out: state.counters.rows_out,
             lag,
@@ -285,7 +283,7 @@ mod tests {
     #[test]
     fn progress_ends_at_a_hundred_and_stays_there() {
         let (log, partition) = log(10);
-        let task = Arc::new(TaskProgress::new("q", 0, Unit::new("t", 0), 0, true));
+        let task = Arc::new(TaskProgress::new("q", 0, Unit::new("t", 0), true));
         assert_eq!(query_percent(std::slice::from_ref(&task)), 0.0);
         let input = InputProgress { partition, log, repartition: false, first: 0, goal: 8, committed: 0 };
         task.built(vec![input.clone()], Counters::default());

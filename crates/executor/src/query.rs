@@ -92,6 +92,8 @@ pub(crate) struct RunningQuery {
     /// `None` when the statement does not plan any more.
     pub plan: Option<Plan>,
     pub tasks: Vec<Arc<TaskProgress>>,
+    /// How many workers run its tasks, where that stays as it is.
+    workers: Option<usize>,
     /// How many of its tasks have much before them.
     pub behind: AtomicUsize,
     /// How the rows of the table that it keeps are read, once they have been.
@@ -124,18 +126,14 @@ pub(crate) struct Lifecycle {
 }
 
 impl RunningQuery {
-    pub fn new(id: &str, purpose: Purpose, sink: &str, sql: &str, plan: Plan, workers: usize) -> RunningQuery {
+    pub fn new(id: &str, purpose: Purpose, sink: &str, sql: &str, plan: Plan, workers: Option<usize>) -> RunningQuery {
         let tasks = plan
             .topology
             .sub_topologies
             .iter()
             .flat_map(|sub| {
                 let reads_source = reads_source(sub);
-                (0..sub.partitions).map(move |partition| {
-                    let unit = unit_of(sub, partition);
-                    let worker = worker_of(&unit, workers);
-                    TaskProgress::new(id, sub.id, unit, worker, reads_source)
-                })
+                (0..sub.partitions).map(move |partition| TaskProgress::new(id, sub.id, unit_of(sub, partition), reads_source))
             })
             .map(Arc::new)
             .collect();
@@ -146,6 +144,7 @@ impl RunningQuery {
             sql: sql.to_owned(),
             plan: Some(plan),
             tasks,
+            workers,
             behind: AtomicUsize::new(0),
             table_rows: OnceLock::new(),
             misfit: Mutex::default(),
@@ -163,6 +162,7 @@ impl RunningQuery {
             sql: sql.to_owned(),
             plan: None,
             tasks: Vec::new(),
+            workers: None,
             behind: AtomicUsize::new(0),
             table_rows: OnceLock::new(),
             misfit: Mutex::default(),
@@ -252,6 +252,11 @@ impl RunningQuery {
 
     pub fn sub_topology(&self, id: u32) -> Option<&SubTopology> {
         self.plan.as_ref()?.topology.sub_topologies.iter().find(|sub| sub.id == id)
+    }
+
+    /// Who runs the task, while `workers` run what may move between them.
+    pub fn worker_of(&self, task: &TaskProgress, workers: usize) -> usize {
+        worker_of(&task.unit, self.workers.unwrap_or(workers))
     }
 
     /// Whether its topology reads that source.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use millpond_log::Log;
 use millpond_membership::Unit;
@@ -29,6 +30,10 @@ pub(crate) struct Runtime {
     pub clock: Arc<dyn Clock>,
     /// One for each worker.
     pub mailboxes: Vec<Arc<Mailbox>>,
+    /// How many of them run what may move between them, and how often that has changed. All get these changes, and starts, in the same order.
+    workers: RwLock<(usize, u64)>,
+    /// How long the workers have been at work, in all: waiting for a commit does not count.
+    worked_ns: AtomicU64,
     /// All queries by id, the internal and ephemeral ones included.
     pub queries: RwLock<BTreeMap<String, Arc<RunningQuery>>>,
     /// Which tasks run here.
@@ -50,12 +55,15 @@ pub(crate) struct Runtime {
 
 impl Runtime {
     pub fn new(config: Config, storage: Storage, clock: Arc<dyn Clock>, holdings: Holdings) -> Runtime {
-        let mailboxes = (0..config.workers.max(1)).map(|_| Arc::default()).collect();
+        let mailboxes: Vec<_> = (0..config.workers.max(1)).map(|_| Arc::default()).collect();
+        let workers = RwLock::new((if config.gather { 1 } else { mailboxes.len() }, 0));
         Runtime {
             config,
             storage,
             clock,
             mailboxes,
+            workers,
+            worked_ns: AtomicU64::new(0),
             queries: RwLock::default(),
             holdings,
             elsewhere: Elsewhere::default(),
@@ -77,6 +85,37 @@ impl Runtime {
 
     pub fn now_ms(&self) -> i64 {
         self.clock.now_ms()
+    }
+
+    /// How many workers run what may move between them.
+    pub fn workers(&self) -> usize {
+        self.workers.read().0
+    }
+
+    /// Has so many workers run it, as soon as they have let go of what is another's then.
+    pub fn place(&self, workers: usize) {
+        let mut placement = self.workers.write();
+        *placement = (workers, placement.1 + 1);
+        let done = Arc::new(Latch::new(self.mailboxes.len()));
+        self.send(|| Request::Place { workers, number: placement.1, done: Arc::clone(&done) });
+    }
+
+    /// All workers have let go of what is another's by the placement of that number.
+    pub fn placed(&self, number: u64) {
+        let _order = self.workers.read();
+        self.send(|| Request::Placed { number });
+    }
+
+    fn send(&self, request: impl Fn() -> Request) {
+        self.mailboxes.iter().for_each(|mailbox| mailbox.send(request()));
+    }
+
+    pub fn add_work(&self, took: Duration) {
+        self.worked_ns.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub fn worked(&self) -> Duration {
+        Duration::from_nanos(self.worked_ns.load(Ordering::Relaxed))
     }
 
     pub fn wake_workers(&self) {
@@ -127,7 +166,7 @@ impl Runtime {
     /// Returns when no worker has a task left that is not held.
     fn release(&self, commit: bool) {
         let done = Arc::new(Latch::new(self.mailboxes.len()));
-        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Request::Release { commit, done: Arc::clone(&done) }));
+        self.send(|| Request::Release { commit, done: Arc::clone(&done) });
         done.wait();
         for query in self.all_queries() {
             for task in query.tasks.iter().filter(|task| !self.runs(&query, task)) {
@@ -147,7 +186,7 @@ impl Runtime {
     pub fn adopt(&self, given: u64) -> Result<()> {
         self.storage.state.catch_up()?;
         self.holdings.brought_in(given);
-        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Request::Adopt));
+        self.send(|| Request::Adopt);
         Ok(())
     }
 
@@ -173,13 +212,13 @@ impl Runtime {
     /// Has the query's tasks built by their workers. Nothing happens to one that runs or has ended.
     pub fn start(&self, query: &Arc<RunningQuery>) {
         let now_ms = self.now_ms();
+        let order = self.workers.read();
         query.with_lifecycle(|lifecycle| {
             if query.plan.is_some() && lifecycle.start(query.tasks.len(), now_ms) {
-                for worker in workers_of(query) {
-                    self.mailboxes[worker].send(Request::Start { query: Arc::clone(query), generation: lifecycle.generation });
-                }
+                self.send(|| Request::Start { query: Arc::clone(query), generation: lifecycle.generation });
             }
         });
+        drop(order);
         self.changed.raise();
     }
 
@@ -190,9 +229,10 @@ impl Runtime {
         let failed = query.with_lifecycle(|lifecycle| {
             let failed = lifecycle.generation == generation && lifecycle.fail(reason.to_owned(), now_ms, ephemeral.is_none());
             if failed {
-                for worker in workers_of(query).into_iter().filter(|worker| Some(*worker) != by) {
-                    self.mailboxes[worker].send(Request::Stop { query: Arc::clone(query), generation, commit: false, done: None });
-                }
+                let others = self.mailboxes.iter().enumerate().filter(|(worker, _)| Some(*worker) != by);
+                others.for_each(|(_, mailbox)| {
+                    mailbox.send(Request::Stop { query: Arc::clone(query), generation, commit: false, done: None });
+                });
             }
             failed
         });
@@ -237,26 +277,19 @@ impl Runtime {
 
     fn stop(&self, query: &Arc<RunningQuery>, event: Event, commit: bool) {
         let now_ms = self.now_ms();
-        let workers = workers_of(query);
-        let done = Arc::new(Latch::new(workers.len()));
+        let done = Arc::new(Latch::new(self.mailboxes.len()));
         let stopped = query.with_lifecycle(|lifecycle| {
             let taken = match event {
                 Event::Terminate => lifecycle.terminate(now_ms),
                 _ => lifecycle.pause(now_ms),
             };
             if taken {
-                for worker in &workers {
-                    self.mailboxes[*worker].send(Request::Stop {
-                        query: Arc::clone(query),
-                        generation: lifecycle.generation,
-                        commit,
-                        done: Some(Arc::clone(&done)),
-                    });
-                }
+                let generation = lifecycle.generation;
+                self.send(|| Request::Stop { query: Arc::clone(query), generation, commit, done: Some(Arc::clone(&done)) });
             }
             taken
         });
-        if stopped && !workers.is_empty() {
+        if stopped {
             done.wait();
         }
         self.changed.raise();
@@ -267,10 +300,8 @@ impl Runtime {
         let now_ms = self.now_ms();
         query.with_lifecycle(|lifecycle| {
             if lifecycle.terminate(now_ms) && !self.is_stopping() {
-                for worker in workers_of(query) {
-                    let generation = lifecycle.generation;
-                    self.mailboxes[worker].send(Request::Stop { query: Arc::clone(query), generation, commit: false, done: None });
-                }
+                let generation = lifecycle.generation;
+                self.send(|| Request::Stop { query: Arc::clone(query), generation, commit: false, done: None });
             }
         });
         self.forget(query);
@@ -286,8 +317,4 @@ impl Runtime {
             figures::forget(&query.id);
         }
     }
-}
-
-fn workers_of(query: &RunningQuery) -> BTreeSet<usize> {
-    query.tasks.iter().map(|task| task.worker).collect()
 }

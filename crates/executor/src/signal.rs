@@ -48,12 +48,15 @@ impl Latch {
         Latch { missing: Mutex::new(parties), opened: Condvar::new() }
     }
 
-    pub fn arrive(&self) {
+    /// Whether it was the last one.
+    pub fn arrive(&self) -> bool {
         let mut missing = self.missing.lock();
         *missing = missing.saturating_sub(1);
-        if *missing == 0 {
+        let last = *missing == 0;
+        if last {
             self.opened.notify_all();
         }
+        last
     }
 
     pub fn wait(&self) {

@@ -87,6 +87,8 @@ fn of(runtime: &Runtime, query: &RunningQuery, now_ms: i64) -> QueryStatus {
         let counters = task.counters();
         sum += Counters { rows_in: if task.reads_source { counters.rows_in } else { 0 }, ..counters };
     }
+    let workers = runtime.workers();
+    let status = |task: &Arc<TaskProgress>| task.status(query.worker_of(task, workers), restored_percent(runtime, query, task), now_ms);
     let sources = || tasks.iter().filter(|task| task.reads_source);
     QueryStatus {
         id: query.id.clone(),
@@ -111,7 +113,7 @@ fn of(runtime: &Runtime, query: &RunningQuery, now_ms: i64) -> QueryStatus {
         progress_percent: if query.plan.is_some() { query_percent(&tasks) } else { 0.0 },
         rows_per_second: sources().map(|task| task.rows_per_second(now_ms)).sum(),
         lag: tasks.iter().map(|task| task.lag()).sum(),
-        tasks: tasks.iter().map(|task| task.status(restored_percent(runtime, query, task), now_ms)).collect(),
+        tasks: tasks.iter().map(status).collect(),
     }
 }
 

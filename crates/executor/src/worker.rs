@@ -12,7 +12,9 @@ mod coalesce;
 mod commit;
 mod cursor;
 mod guarded;
+mod handover;
 mod pace;
+mod placement;
 mod running;
 mod slots;
 mod throttle;
@@ -20,17 +22,20 @@ mod upstream;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millpond_streams::operator::record::Decodings;
 
 use self::pace::Pace;
+use self::placement::Placement;
 use self::running::{RunningTask, TURN_ROWS};
 use self::slots::Slots;
 use self::throttle::{LIVE_MS, Throttle};
 use crate::mailbox::{Mailbox, Request};
+use crate::progress::TaskProgress;
 use crate::query::RunningQuery;
 use crate::runtime::Runtime;
+use crate::signal::Latch;
 
 pub(crate) use self::guarded::guarded;
 
@@ -41,6 +46,9 @@ pub(crate) struct Worker {
     index: usize,
     runtime: Arc<Runtime>,
     mailbox: Arc<Mailbox>,
+    placement: Placement,
+    /// Queries to be started once it is settled.
+    to_start: Vec<(Arc<RunningQuery>, u64)>,
     slots: Slots,
     decodings: Decodings,
     tasks: Vec<RunningTask>,
@@ -75,10 +83,13 @@ impl Worker {
     pub fn new(index: usize, runtime: Arc<Runtime>) -> Worker {
         let mailbox = Arc::clone(&runtime.mailboxes[index]);
         let pace = Pace::new(runtime.config.commit_interval);
+        let placement = Placement::of(runtime.workers());
         Worker {
             index,
             runtime,
             mailbox,
+            placement,
+            to_start: Vec::new(),
             slots: Slots::default(),
             decodings: Decodings::default(),
             tasks: Vec::new(),
@@ -96,7 +107,9 @@ impl Worker {
             if self.mailbox.take_wake() {
                 self.slots.refresh_all();
             }
+            let begun = Instant::now();
             let progressed = self.round();
+            self.runtime.add_work(begun.elapsed());
             self.survey();
             if self.is_hurried() && !progressed && self.commit_at_ms.is_some() {
                 self.commit(Which::All);
@@ -113,7 +126,8 @@ impl Worker {
     fn serve(&mut self) -> bool {
         for request in self.mailbox.take() {
             match request {
-                Request::Start { query, generation } => self.start(&query, generation),
+                Request::Start { query, generation } if self.placement.is_settled() => self.start(&query, generation),
+                Request::Start { query, generation } => self.to_start.push((query, generation)),
                 Request::Stop { query, generation, commit, done } => {
                     let dirty = self.tasks.iter().any(|task| Arc::ptr_eq(&task.query, &query) && task.is_dirty());
                     if commit && dirty {
@@ -125,9 +139,19 @@ impl Worker {
                     }
                 }
                 Request::Release { commit, done } => {
-                    self.release(commit);
+                    let runtime = Arc::clone(&self.runtime);
+                    self.release(commit, |task| !runtime.runs(&task.query, &task.progress));
                     done.arrive();
                 }
+                Request::Place { workers, number, done } => self.place(workers, number, &done),
+                Request::Placed { number } => {
+                    if self.placement.settle(number) {
+                        self.adopt();
+                        std::mem::take(&mut self.to_start).iter().for_each(|(query, generation)| self.start(query, *generation));
+                    }
+                }
+                // What is to be adopted is when the placement is settled.
+                Request::Adopt if !self.placement.is_settled() => {}
                 Request::Adopt => self.adopt(),
                 Request::Shutdown => {
                     self.commit(Which::All);
@@ -151,13 +175,14 @@ impl Worker {
     /// This worker's tasks of the query, as the last commit left them, as far as they are run here and not there yet. How many it has, those of
     /// other processes included; `None`: the query failed over it.
     fn build(&mut self, query: &Arc<RunningQuery>, generation: u64) -> Option<usize> {
-        let mine: Vec<_> = query.tasks.iter().filter(|task| task.worker == self.index).cloned().collect();
+        let mine: Vec<_> = query.tasks.iter().filter(|task| self.is_mine(query, task)).cloned().collect();
         for progress in mine.iter().filter(|task| self.runtime.may_build(query, task)) {
             if self.tasks.iter().any(|task| task.generation == generation && Arc::ptr_eq(&task.progress, progress)) {
                 continue;
             }
             match RunningTask::build(&self.runtime, query, generation, progress, &mut self.slots, &self.decodings) {
-                Ok(task) => self.tasks.push(task),
+                // Who hands rows over has its turn before whoever is handed them.
+                Ok(task) => self.tasks.insert(self.tasks.partition_point(|other| other.stage <= task.stage), task),
                 Err(reason) => {
                     self.fail([Failure { query: Arc::clone(query), generation, reason }]);
                     // It is here, and must not run: so it is with the others.
@@ -186,17 +211,28 @@ impl Worker {
         });
     }
 
-    /// Tasks that another process is going to run.
-    fn release(&mut self, commit: bool) {
-        let runtime = Arc::clone(&self.runtime);
-        let leaves = |task: &RunningTask| !runtime.runs(&task.query, &task.progress);
+    fn is_mine(&self, query: &RunningQuery, task: &TaskProgress) -> bool {
+        self.placement.gives(query, task, self.index)
+    }
+
+    fn place(&mut self, workers: usize, number: u64, done: &Latch) {
+        let me = self.index;
+        self.release(true, |task| task.query.worker_of(&task.progress, workers) != me);
+        self.placement.begin(workers, number);
+        if done.arrive() {
+            self.runtime.placed(number);
+        }
+    }
+
+    /// Tasks that another process, or another worker, is going to run.
+    fn release(&mut self, commit: bool, leaves: impl Fn(&RunningTask) -> bool) {
         if commit && self.tasks.iter().any(|task| leaves(task) && task.is_dirty()) {
             self.commit(Which::All);
         }
         self.discard_where(leaves);
     }
 
-    /// Tasks that another process ran before, or nobody.
+    /// Tasks that another process or worker ran before, or nobody.
     fn adopt(&mut self) {
         for query in self.runtime.all_queries() {
             match query.live_generation() {
@@ -209,8 +245,9 @@ impl Worker {
 
     /// A query that does not run can be read all the same.
     fn bring_in(&mut self, query: &Arc<RunningQuery>) {
-        let mine = query.tasks.iter().filter(|task| task.worker == self.index && self.runtime.may_build(query, task) && !task.is_built());
-        for progress in mine {
+        let mine = |task: &&Arc<TaskProgress>| self.is_mine(query, task) && self.runtime.may_build(query, task) && !task.is_built();
+        let mine: Vec<_> = query.tasks.iter().filter(mine).cloned().collect();
+        for progress in &mine {
             match RunningTask::build(&self.runtime, query, 0, progress, &mut self.slots, &self.decodings) {
                 Ok(mut task) => task.release(&mut self.slots),
                 Err(reason) => tracing::warn!(task = progress.id(), reason, "the state cannot be brought in"),
@@ -254,12 +291,13 @@ impl Worker {
                     if turn.rows > 0 {
                         task.live_until_ms = now_ms.saturating_add(LIVE_MS);
                     }
+                    failures.extend(self.hand_over(self.next_task, now_ms).err());
                 }
-                Err(reason) => {
-                    failures.push(Failure { query: Arc::clone(&task.query), generation: task.generation, reason });
-                    progressed = true;
-                    break;
-                }
+                Err(reason) => failures.push(task.failure(reason)),
+            }
+            if !failures.is_empty() {
+                progressed = true;
+                break;
             }
         }
         self.fail(failures);

@@ -123,8 +123,8 @@ impl Embedded {
         for (Prepared { target, entry, encoded }, topic) in appends.into_iter().zip(topics) {
             let partition = target.partition;
             let end = ends.entry((topic.id, partition)).or_insert_with(|| topic.partitions[partition as usize].end());
-            let (base_offset, rows) = (*end, entry.rows() as u64);
-            *end += rows;
+            let base_offset = *end;
+            *end += entry.rows() as u64;
             let key = entry_key(topic.id, partition, *end - 1);
             let (head, blob) = encoded.values();
             batch.put_cf(database.family(Family::Log), key, head);
@@ -133,7 +133,7 @@ impl Embedded {
             }
             let placed = Placed { base_offset, next_offset: *end, offsets: None, entry: Arc::new(entry) };
             written.push(Written { topic, partition, placed });
-            appended.push(Appended { target, base_offset, rows });
+            appended.push(Appended { target, base_offset, next_offset: *end });
         }
         appended
     }

@@ -109,8 +109,8 @@ impl Log for KafkaLog {
         let written = self.producers.transact(&transaction.appends)?;
         let appended = |(append, written): (&Append, &Written)| {
             self.cluster.wrote(&append.target, written.last);
-            let base_offset = offset_of(&append.target.topic, written.first);
-            Appended { target: append.target.clone(), base_offset, rows: append.entry.rows() as u64 }
+            let at = |record| offset_of(&append.target.topic, record);
+            Appended { target: append.target.clone(), base_offset: at(written.first), next_offset: at(written.last + 1) }
         };
         let appended = transaction.appends.iter().zip(&written).map(appended).collect();
         self.cluster.notifier().notify();

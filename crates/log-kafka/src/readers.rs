@@ -3,6 +3,7 @@
 //! ```text
 //!   fetch(partition, offset) ──► the free reader that stands there          what it fetched ahead is used
 //!                            └─► else a free one that does not read it
+//!                            └─► else one that stands elsewhere and was not asked for a while
 //!                            └─► else a new one, up to READERS_MAX
 //!                            └─► else the one that stood elsewhere the longest is moved
 //! ```
@@ -27,6 +28,8 @@ use crate::reader::Reader;
 /// After so long without a record it is asked whether there is one.
 const PATIENCE: Duration = Duration::from_millis(100);
 const READERS_MAX: usize = 8;
+/// Who reads on at some place comes back sooner.
+const LEFT: Duration = Duration::from_secs(1);
 /// What nobody has read for so long is not fetched ahead any more.
 const UNUSED: Duration = Duration::from_secs(30);
 
@@ -116,7 +119,12 @@ impl Readers {
         loop {
             let places: Vec<Option<(u64, Instant)>> = state.free.iter().map(|reader| reader.place(partition)).collect();
             let there = places.iter().position(|place| place.is_some_and(|(next, _)| next == start));
-            let index = match there.or_else(|| places.iter().position(Option::is_none)) {
+            let oldest = || {
+                let used = |(index, place): (usize, &Option<(u64, Instant)>)| Some((place.as_ref()?.1, index));
+                places.iter().enumerate().filter_map(used).min()
+            };
+            let left = || oldest().filter(|(used, _)| used.elapsed() >= LEFT).map(|(_, index)| index);
+            let index = match there.or_else(|| places.iter().position(Option::is_none)).or_else(left) {
                 Some(index) => index,
                 None if state.made < READERS_MAX => {
                     state.made += 1;
@@ -127,14 +135,13 @@ impl Readers {
                         self.returned.notify_one();
                     });
                 }
-                None if !places.is_empty() => {
-                    let oldest = |index: &usize| places[*index].map(|(_, used)| used);
-                    (0..places.len()).min_by_key(oldest).unwrap_or(0)
-                }
-                None => {
-                    self.returned.wait(&mut state);
-                    continue;
-                }
+                None => match oldest() {
+                    Some((_, index)) => index,
+                    None => {
+                        self.returned.wait(&mut state);
+                        continue;
+                    }
+                },
             };
             return Ok(state.free.swap_remove(index));
         }

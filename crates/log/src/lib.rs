@@ -158,7 +158,8 @@ impl FetchLimit {
 pub struct Appended {
     pub target: TopicPartition,
     pub base_offset: u64,
-    pub rows: u64,
+    /// Who has read what was appended reads on here.
+    pub next_offset: u64,
 }
 
 /// An entry as read: what was appended, or the part of it from the wanted offset on.

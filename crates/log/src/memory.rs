@@ -68,8 +68,8 @@ impl MemoryLog {
             let mut appended = Vec::with_capacity(transaction.appends.len());
             for append in transaction.appends {
                 let base_offset = topics.partition_mut(&append.target)?.push(append.entry);
-                let end = topics.partition(&append.target)?.end;
-                appended.push(Appended { target: append.target, base_offset, rows: end - base_offset });
+                let next_offset = topics.partition(&append.target)?.end;
+                appended.push(Appended { target: append.target, base_offset, next_offset });
             }
             apply();
             appended

@@ -131,7 +131,7 @@ impl Records {
         let append = Append { target: self.partition.clone(), entry: Entry::opaque(opaque::batch([record])) };
         let appended = self.log.append(Transaction { appends: vec![append] })?;
         let last = appended.first().expect("what was appended has a place");
-        Ok(last.base_offset + last.rows)
+        Ok(last.next_offset)
     }
 }
 

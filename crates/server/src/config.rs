@@ -50,7 +50,7 @@ pub struct Arguments {
     /// Names internal topics: processes that share the work have the same one [default: default]
     #[arg(long, env = "MILLPOND_SERVICE_ID", value_name = "ID")]
     service_id: Option<String>,
-    /// Threads that run queries [default: one for each core]
+    /// Threads that run queries [default: as many as there is work for, one for each core at most]
     #[arg(long, env = "MILLPOND_WORKERS", value_name = "N")]
     workers: Option<usize>,
     /// What caches and write buffers may take: bytes, or with KiB, MiB, GiB [default: a quarter of the machine's, at most 4GiB]
@@ -108,6 +108,8 @@ pub struct Config {
     pub kafka: Option<Kafka>,
     pub service_id: String,
     pub workers: usize,
+    /// Whether one of them runs everything as long as it keeps up with it.
+    pub gather: bool,
     pub memory_bytes: usize,
     pub commit_interval: Duration,
     pub log_format: LogFormat,
@@ -182,7 +184,8 @@ impl Arguments {
         };
         let service_id = name("service-id", self.service_id.or(file.service_id).unwrap_or_else(|| SERVICE_ID.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let workers = self.workers.or(file.workers).unwrap_or(cores);
+        let asked = self.workers.or(file.workers);
+        let (workers, gather) = (asked.unwrap_or(cores), asked.is_none());
         if workers == 0 || workers > 1_024 {
             return Err(Usage::Value { option: "workers", value: workers.to_string(), expected: "a number from 1 to 1024" });
         }
@@ -202,6 +205,7 @@ impl Arguments {
             kafka,
             service_id,
             workers,
+            gather,
             memory_bytes,
             commit_interval: duration(&commit_interval).ok_or(Usage::Value {
                 option: "commit-interval",

@@ -82,6 +82,7 @@ fn run(config: Config) -> Result<()> {
     let (storage, member) = open_storage(&config, pg.local_addr()?, damaged)?;
     let settings = millpond_executor::Config {
         workers: config.workers,
+        gather: config.gather,
         commit_interval: config.commit_interval,
         service_id: config.service_id.clone(),
         member,

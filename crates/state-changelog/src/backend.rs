@@ -277,7 +277,7 @@ impl Backend for Changelogged {
         let changelogs = appended.split_off(outputs);
         let mut batch = WriteBatch::default();
         for (appended, (store, partition, number)) in changelogs.iter().zip(&of) {
-            let position = Position { number: *number, next: appended.base_offset + appended.rows };
+            let position = Position { number: *number, next: appended.next_offset };
             restore::put_position(self, *store, *partition, position, &mut batch);
         }
         self.damage.look(self.database.commit(batch, &[&writes])).inspect_err(|_| self.fall_behind(&writes))?;

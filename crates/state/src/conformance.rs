@@ -97,7 +97,7 @@ pub fn a_commit_is_atomic_with_the_log(backend: &dyn Backend, log: &dyn Log) {
     log.create_topic("t", &TopicConfig::keep(1)).unwrap();
     let store = backend.open_store("s", StoreConfig::keep(4)).unwrap();
     let appended = backend.commit(append("t", 1), set(store, 0, &[(b"k", Some(b"1"))])).unwrap();
-    assert_eq!((appended[0].base_offset, appended[0].rows), (0, 1));
+    assert_eq!((appended[0].base_offset, appended[0].next_offset), (0, 1));
     assert_eq!(log.offsets(&at("t")).unwrap().end, 1);
     assert_eq!(rows(backend, store, 0, KeyRange::ALL), [("k".to_owned(), "1".to_owned())]);
     assert!(backend.commit(Transaction::default(), set(store, 0, &[(b"k", None)])).unwrap().is_empty());

@@ -18,7 +18,7 @@ mod position;
 
 use std::sync::Arc;
 
-use millpond_log::{Append, Fetched};
+use millpond_log::{Append, Entry, Fetched};
 use millpond_state::{Backend, WriteSet};
 
 use self::input::Queue;
@@ -146,6 +146,17 @@ impl Task {
         self.run(now_ms)
     }
 
+    /// Whether [`Task::receive`] may be called: not where rows may have to wait for others.
+    pub fn receives(&self, input: usize) -> bool {
+        self.inputs.len() == 1 && self.inputs[input].receives().is_some()
+    }
+
+    /// Takes an entry of a repartition topic that is not in the topic: it is committed with what it is made of, or not at all.
+    pub fn receive(&mut self, input: usize, entry: Arc<Entry>, now_ms: i64) -> Result<()> {
+        let offset = self.inputs[input].receives().unwrap_or_default();
+        self.process(input, &Fetched { base_offset: offset, offsets: None, next_offset: offset, entry }, now_ms)
+    }
+
     /// A fetch of `input` brought nothing: it has no more for now, and others need not wait for it.
     pub fn set_end(&mut self, input: usize, now_ms: i64) -> Result<()> {
         if self.is_at_fault() {
@@ -231,6 +242,15 @@ impl Task {
         writes.push(positions);
         self.dirty = false;
         Ok(TaskCommit { appends: std::mem::take(&mut self.appends), writes })
+    }
+
+    /// What there is to append so far. What is not put back is not part of the commit.
+    pub fn take_appends(&mut self) -> Vec<Append> {
+        std::mem::take(&mut self.appends)
+    }
+
+    pub fn put_back(&mut self, appends: Vec<Append>) {
+        self.appends = appends;
     }
 
     /// What there is to say in the processing log since this was last asked.

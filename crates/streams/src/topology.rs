@@ -112,16 +112,27 @@ pub enum OnDataLoss {
 /// How a topic's records are written.
 #[derive(Debug, Clone)]
 pub struct RecordLayout {
-    /// All declared columns, key columns first.
+    /// All declared columns: those of the key, those of the value, those of headers.
     pub columns: Vec<FieldRef>,
     /// How many of them are key columns.
     pub key_columns: usize,
+    /// What the last of them are. They are read and never written.
+    pub headers: Vec<Header>,
     pub key_format: Format,
     pub value_format: Format,
     /// Keys carry a window: native entries have columns `windowstart` and `windowend` (Timestamp ms) after the key columns.
     pub windowed: Option<Windowed>,
     /// Column names are upper case for readers of JSON (`dialect = ksqldb`): matched case-insensitively in any case.
     pub wrap_single_value: bool,
+}
+
+/// What a column has of a record's headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Header {
+    /// All of them: List<Struct<Utf8, Binary>>, or Utf8 as `key=value, …`.
+    All,
+    /// The value of the last one of that key, null where there is none: Binary, or what its text is in another type.
+    Last(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,12 +285,51 @@ impl SubTopology {
         })
     }
 
+    /// Whether somebody here wants the headers of the topic's records.
+    pub fn reads_headers(&self, topic: &str) -> bool {
+        self.nodes.iter().any(|node| match &node.operator {
+            OperatorSpec::StreamSource(spec) | OperatorSpec::TableSource(spec) => *spec.topic == *topic && spec.reads_headers(),
+            _ => false,
+        })
+    }
+
+    /// Whether records that cannot be decoded are kept.
+    pub fn keeps_dead_letters(&self) -> bool {
+        self.nodes.iter().any(|node| match &node.operator {
+            OperatorSpec::StreamSource(spec) | OperatorSpec::TableSource(spec) => spec.on_error == OnError::DeadLetter,
+            _ => false,
+        })
+    }
+
     /// The sink of a table, if this is what fills it.
     pub fn table_sink(&self) -> Option<&SinkSpec> {
         self.nodes.iter().find_map(|node| match &node.operator {
             OperatorSpec::Sink(spec) if spec.table.is_some() => Some(spec),
             _ => None,
         })
+    }
+}
+
+impl RecordLayout {
+    /// How many columns are part of the record's key or value.
+    pub fn written_columns(&self) -> usize {
+        self.columns.len() - self.headers.len()
+    }
+
+    pub fn key_fields(&self) -> &[FieldRef] {
+        &self.columns[..self.key_columns]
+    }
+
+    pub fn value_fields(&self) -> &[FieldRef] {
+        &self.columns[self.key_columns..self.written_columns()]
+    }
+}
+
+impl SourceSpec {
+    /// Whether its node has a column of the records' headers.
+    pub fn reads_headers(&self) -> bool {
+        let of_headers = |column: &SourceColumn| matches!(column, SourceColumn::Declared(index) if *index >= self.layout.written_columns());
+        self.columns.iter().any(of_headers)
     }
 }
 

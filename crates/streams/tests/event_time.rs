@@ -32,6 +32,7 @@ fn source() -> Node {
     let layout = RecordLayout {
         columns: schema().fields().to_vec(),
         key_columns: 0,
+        headers: Vec::new(),
         key_format: Format::Native,
         value_format: Format::Native,
         windowed: None,

@@ -7,13 +7,14 @@
 //!                                                          └ failed: all that took part are made anew, from the last commit
 //! ```
 //!
-//! CMT-1  a task is in a commit with everything it has taken, or not at all.
+//! CMT-1  a task is in a commit with everything it has taken, or not at all; so are those it has handed something to.
 //! CMT-2  after a commit that failed no task goes on from what was not committed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use millpond_catalog::dead_letters;
 use millpond_log::{Append, Entry, TopicPartition, Transaction, opaque};
 use millpond_state::WriteSet;
 use millpond_streams::operator::{Counters, Incident};
@@ -42,7 +43,9 @@ impl Worker {
     pub(super) fn commit(&mut self, which: Which) {
         let began_ms = self.runtime.now_ms();
         let which = if self.is_full() { Which::All } else { which };
+        let begun = Instant::now();
         let parts = self.gather(which);
+        self.runtime.add_work(begun.elapsed());
         (self.commit_at_ms, self.dirty_bytes) = (None, 0);
         if parts.is_empty() {
             return;
@@ -56,7 +59,7 @@ impl Worker {
             let Some(plan) = &task.query.plan else { continue };
             match plan.storage.state.commit(Transaction { appends: part.commit.appends }, part.commit.writes) {
                 Ok(_) => self.settle(part.task, &part.positions, part.counters, part.incidents, part.stream_time_ms),
-                Err(error) => void.push(failure(task, format!("the commit failed: {error}"))),
+                Err(error) => void.push(task.failure(format!("the commit failed: {error}"))),
             }
         }
         // Comes last, since after a failure tasks are not where the parts say.
@@ -69,32 +72,54 @@ impl Worker {
     /// What the dirty tasks hand over. Queries whose task fails at that take no part.
     fn gather(&mut self, which: Which) -> Vec<Part> {
         let now_ms = self.runtime.now_ms();
+        let waiting = if which == Which::Due { self.waiting(now_ms) } else { HashSet::new() };
         let mut parts: Vec<Part> = Vec::new();
         let mut failures: Vec<Failure> = Vec::new();
-        for (index, running) in self.tasks.iter_mut().enumerate() {
-            if !running.is_dirty() || failures.iter().any(|failure| Arc::ptr_eq(&failure.query, &running.query)) {
+        for index in 0..self.tasks.len() {
+            let running = &mut self.tasks[index];
+            if !running.is_dirty() || waiting.contains(&Arc::as_ptr(&running.query)) {
                 continue;
             }
-            if which == Which::Due && running.is_to_wait(&self.slots, self.pace, now_ms) {
+            if failures.iter().any(|failure| Arc::ptr_eq(&failure.query, &running.query)) {
                 continue;
             }
-            running.set_clean();
-            match guarded(|| running.task.commit(now_ms)) {
-                Ok(commit) => parts.push(Part {
-                    task: index,
-                    commit,
-                    counters: running.task.take_counters(),
-                    incidents: running.task.take_incidents(),
-                    positions: running.positions(),
-                    stream_time_ms: running.task.stream_time().millis(),
-                }),
-                Err(reason) => failures.push(failure(running, reason)),
+            match self.part(index, now_ms) {
+                Ok(part) => parts.push(part),
+                Err(failure) => failures.push(failure),
             }
         }
         if !failures.is_empty() {
             parts = self.without(parts, failures);
         }
         parts
+    }
+
+    /// The queries that are behind, and have no task whose commit is due.
+    fn waiting(&mut self, now_ms: i64) -> HashSet<*const RunningQuery> {
+        let (mut waiting, mut due) = (HashSet::new(), HashSet::new());
+        for running in self.tasks.iter_mut().filter(|running| running.is_dirty()) {
+            let set = if running.is_to_wait(&self.slots, self.pace, now_ms) { &mut waiting } else { &mut due };
+            set.insert(Arc::as_ptr(&running.query));
+        }
+        waiting.retain(|query| !due.contains(query));
+        waiting
+    }
+
+    /// The task's, when those are served that run behind it.
+    fn part(&mut self, index: usize, now_ms: i64) -> std::result::Result<Part, Failure> {
+        let running = &mut self.tasks[index];
+        running.set_clean();
+        let mut commit = guarded(|| running.task.commit(now_ms)).map_err(|reason| running.failure(reason))?;
+        commit.appends = self.hand_over_appends(index, commit.appends, now_ms)?;
+        let running = &mut self.tasks[index];
+        Ok(Part {
+            task: index,
+            commit,
+            counters: running.task.take_counters(),
+            incidents: running.task.take_incidents(),
+            positions: running.positions(),
+            stream_time_ms: running.task.stream_time().millis(),
+        })
     }
 
     /// Lets the failed queries go, and their parts with them; the tasks behind theirs move up.
@@ -119,6 +144,7 @@ impl Worker {
         let begun = Instant::now();
         let (mut log, mut writes) = (Transaction::default(), WriteSet::default());
         let mut written: Vec<BTreeSet<Arc<str>>> = Vec::with_capacity(parts.len());
+        let appends: Vec<usize> = parts.iter().map(|part| part.commit.appends.len()).collect();
         for part in &mut parts {
             let progress = &self.tasks[part.task].progress;
             written.push(part.commit.appends.iter().map(|append| Arc::clone(&append.target.topic)).collect());
@@ -134,9 +160,13 @@ impl Worker {
             Ok(self.runtime.storage.state.commit(log, writes)?)
         });
         match committed {
-            Ok(_) => {
+            Ok(appended) => {
                 figures::commit(begun.elapsed(), parts.len());
-                for part in parts {
+                let mut appended = appended.as_slice();
+                for (part, count) in parts.into_iter().zip(appends) {
+                    let (of_part, rest) = appended.split_at(count);
+                    self.tasks[part.task].ways.committed(of_part);
+                    appended = rest;
                     self.settle(part.task, &part.positions, part.counters, part.incidents, part.stream_time_ms);
                 }
                 Vec::new()
@@ -163,14 +193,14 @@ impl Worker {
         for (part, written) in parts.iter().zip(written) {
             let task = &self.tasks[part.task];
             if !fenced && at_fault.is_none_or(|topic| written.contains(topic)) {
-                failures.push(failure(task, format!("the commit failed: {error}")));
+                failures.push(task.failure(format!("the commit failed: {error}")));
             } else if !innocent.iter().any(|(query, _)| Arc::ptr_eq(query, &task.query)) {
                 innocent.push((Arc::clone(&task.query), task.generation));
             }
         }
         // With nobody to blame, all are.
         if failures.is_empty() && !fenced {
-            return parts.iter().map(|part| failure(&self.tasks[part.task], format!("the commit failed: {error}"))).collect();
+            return parts.iter().map(|part| self.tasks[part.task].failure(format!("the commit failed: {error}"))).collect();
         }
         innocent.retain(|(query, _)| !failures.iter().any(|failure| Arc::ptr_eq(&failure.query, query)));
         // Discarding moves tasks: failures are carried out by the caller, who knows queries only.
@@ -191,14 +221,15 @@ impl Worker {
                 let Some((key, value)) = &incident.raw else { continue };
                 let text = |text: String| Some(text.into_bytes());
                 let headers = [
-                    ("query", text(query.to_owned())),
-                    ("node", text(incident.node.clone())),
-                    ("topic", text(incident.topic.clone().unwrap_or_default())),
-                    ("partition", incident.partition.map(|partition| partition.to_string().into_bytes())),
-                    ("offset", incident.offset.map(|offset| offset.to_string().into_bytes())),
-                    ("error", text(incident.message.clone())),
+                    text(query.to_owned()),
+                    text(incident.node.clone()),
+                    text(incident.topic.clone().unwrap_or_default()),
+                    incident.partition.map(|partition| partition.to_string().into_bytes()),
+                    incident.offset.map(|offset| offset.to_string().into_bytes()),
+                    text(incident.message.clone()),
                 ];
-                letters.push((key.as_deref(), value.as_deref(), incident.rowtime_ms.unwrap_or(now_ms), headers));
+                let time_ms = incident.rowtime_ms.filter(|time_ms| *time_ms >= 0).unwrap_or(now_ms);
+                letters.push((key.as_deref(), value.as_deref(), time_ms, headers));
             }
         }
         if letters.is_empty() {
@@ -206,8 +237,9 @@ impl Worker {
         }
         let service = &self.runtime.config.service_id;
         topics::create_dead_letters(&*self.runtime.storage.log, service)?;
+        let names = dead_letters::HEADERS.map(|(name, _)| name);
         let headers: Vec<Vec<(&str, Option<&[u8]>)>> =
-            letters.iter().map(|(.., headers)| headers.iter().map(|(name, value)| (*name, value.as_deref())).collect()).collect();
+            letters.iter().map(|(.., headers)| names.into_iter().zip(headers.each_ref().map(Option::as_deref)).collect()).collect();
         let records = letters.iter().zip(&headers).map(|((key, value, timestamp_ms, _), headers)| opaque::Record {
             key: *key,
             value: *value,
@@ -235,8 +267,4 @@ impl Worker {
         }
         running.trim(positions, &self.slots);
     }
-}
-
-fn failure(task: &RunningTask, reason: String) -> Failure {
-    Failure { query: Arc::clone(&task.query), generation: task.generation, reason }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use millpond_log::{OffsetRange, TopicPartition};
+use millpond_log::{Entry, OffsetRange, TopicPartition};
 use millpond_streams::operator::Counters;
 use millpond_streams::operator::push::Subscriber;
 use millpond_streams::operator::record::Decodings;
@@ -13,11 +13,12 @@ use millpond_streams::topology::{OnDataLoss, OperatorSpec};
 use millpond_streams::{SubTopology, Task};
 
 use super::cursor::{Cursor, Next};
-use super::earlier;
 use super::guarded::guarded;
+use super::handover::Ways;
 use super::pace::Pace;
 use super::slots::Slots;
-use super::upstream::{Upstream, stages};
+use super::upstream::{Upstream, stage, stages};
+use super::{Failure, earlier};
 use crate::counters;
 use crate::processing_log::{LineKind, LogLine};
 use crate::progress::{InputProgress, TaskProgress};
@@ -39,6 +40,11 @@ pub(crate) struct RunningTask {
     cursors: Vec<Cursor>,
     /// How many commits a row of its query passes at most.
     stages: i64,
+    /// How many it has passed behind this task, if each stage commits for itself: tasks are handed rows by those of lower ones.
+    pub stage: usize,
+    /// Whether it writes to a repartition topic.
+    repartitions: bool,
+    pub ways: Ways,
     /// Where it begins must be committed even when nothing comes.
     pub moved: bool,
     /// Since when there is something to commit.
@@ -85,6 +91,7 @@ impl RunningTask {
             None => Counters::default(),
         };
         let (query, progress) = (Arc::clone(query), Arc::clone(progress));
+        let fresh = task.inputs().iter().all(|input| input.next_offset.is_none());
         let mut running = RunningTask {
             query,
             generation,
@@ -92,6 +99,9 @@ impl RunningTask {
             task,
             cursors: Vec::new(),
             stages: i64::try_from(stages(&plan.topology)).unwrap_or(1),
+            stage: stage(sub, &plan.topology),
+            repartitions: sub.nodes.iter().any(|node| matches!(node.operator, OperatorSpec::RepartitionSink(_))),
+            ways: Ways::new(fresh),
             moved: false,
             dirty_since_ms: None,
             dirty_bytes: 0,
@@ -135,7 +145,7 @@ impl RunningTask {
             if next > range.end {
                 return Err(format!("{partition} ends at {}, before {next}, where it was read to: it is another topic now", range.end));
             }
-            let slot = slots.acquire(log, &partition).map_err(|error| error.to_string())?;
+            let slot = slots.acquire(log, &partition, sub.reads_headers(&partition.topic)).map_err(|error| error.to_string())?;
             self.cursors.push(Cursor {
                 slot,
                 repartition,
@@ -355,6 +365,36 @@ impl RunningTask {
             }
         }
         next_ms
+    }
+
+    pub fn is_of(&self, query: &Arc<RunningQuery>, generation: u64) -> bool {
+        self.generation == generation && Arc::ptr_eq(&self.query, query)
+    }
+
+    pub fn failure(&self, reason: String) -> Failure {
+        Failure { query: Arc::clone(&self.query), generation: self.generation, reason }
+    }
+
+    /// Whether it may have something for other tasks. Those of a push query commit one by one.
+    pub fn hands_over(&self) -> bool {
+        self.repartitions && self.query.push_queue().is_none()
+    }
+
+    /// The input that reads the partition.
+    pub fn input_of(&self, partition: &TopicPartition, slots: &Slots) -> Option<usize> {
+        self.cursors.iter().position(|cursor| slots.partition(cursor.slot) == partition)
+    }
+
+    /// Up to where the input has processed its topic, if it can be handed something.
+    pub fn receives(&self, input: usize) -> Option<u64> {
+        let cursor = &self.cursors[input];
+        let processed = cursor.buffered.front().map_or(cursor.next, |fetched| fetched.base_offset);
+        self.task.receives(input).then_some(processed)
+    }
+
+    pub fn receive(&mut self, input: usize, entry: Entry, now_ms: i64) -> Result<(), String> {
+        self.dirty_bytes += entry.bytes();
+        guarded(|| self.task.receive(input, Arc::new(entry), now_ms))
     }
 
     pub fn is_dirty(&self) -> bool {

@@ -38,6 +38,8 @@ struct Slot {
     log: Arc<dyn Log>,
     partition: TopicPartition,
     readers: usize,
+    /// Whether one of them wanted headers.
+    headers: bool,
     end: u64,
     /// By the offset they began at.
     fetches: Vec<(u64, Shared)>,
@@ -49,14 +51,20 @@ fn log_id(log: &Arc<dyn Log>) -> LogId {
 
 impl Slots {
     /// The slot of a partition, for one more reader.
-    pub fn acquire(&mut self, log: &Arc<dyn Log>, partition: &TopicPartition) -> Result<SlotId> {
+    pub fn acquire(&mut self, log: &Arc<dyn Log>, partition: &TopicPartition, headers: bool) -> Result<SlotId> {
         let key = (log_id(log), partition.clone());
         if let Some(index) = self.by_partition.get(&key) {
-            self.slot_mut(SlotId(*index)).readers += 1;
-            return Ok(SlotId(self.by_partition[&key]));
+            let id = SlotId(*index);
+            let slot = self.slot_mut(id);
+            slot.readers += 1;
+            if headers && !slot.headers {
+                slot.headers = true;
+                slot.fetches.clear();
+            }
+            return Ok(id);
         }
         let end = log.offsets(partition)?.end;
-        let slot = Slot { log: Arc::clone(log), partition: partition.clone(), readers: 1, end, fetches: Vec::new() };
+        let slot = Slot { log: Arc::clone(log), partition: partition.clone(), readers: 1, headers, end, fetches: Vec::new() };
         let index = match self.slots.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -126,7 +134,8 @@ impl Slots {
         if let Some((_, fetch)) = slot.fetches.iter().find(|(begin, _)| *begin == from) {
             return Ok(Some(fetch.clone()));
         }
-        let fetch = slot.log.fetch_ready(&slot.partition, from, FetchLimit::of(rows_max, FETCH_BYTES))?;
+        let limit = FetchLimit { headers: slot.headers, ..FetchLimit::of(rows_max, FETCH_BYTES) };
+        let fetch = slot.log.fetch_ready(&slot.partition, from, limit)?;
         // Nothing is not shared: more may come before the others look.
         let Some(fetch) = fetch.filter(|fetch| fetch.next_offset > from) else { return Ok(None) };
         let (mut entries, next_offset) = (coalesce(fetch.entries), fetch.next_offset);
@@ -168,7 +177,7 @@ mod tests {
         log.create_topic("t", &TopicConfig::keep(1)).unwrap();
         let target = TopicPartition::new("t", 0);
         let mut slots = Slots::default();
-        let (a, b) = (slots.acquire(&log, &target).unwrap(), slots.acquire(&log, &target).unwrap());
+        let (a, b) = (slots.acquire(&log, &target, false).unwrap(), slots.acquire(&log, &target, false).unwrap());
         assert_eq!((a, slots.end(a)), (b, 0));
         assert!(slots.fetch(a, 0, usize::MAX).unwrap().is_none(), "there is nothing, and that is not kept for the other");
         let record = opaque::Record { key: None, value: None, timestamp_ms: 0, headers: &[] };
@@ -178,10 +187,14 @@ mod tests {
         assert_eq!(slots.end(a), 1);
         let [one, other] = [a, b].map(|slot| slots.fetch(slot, 0, usize::MAX).unwrap().unwrap().entries);
         assert!(Arc::ptr_eq(&one, &other));
+        slots.release(b);
+        assert_eq!(slots.acquire(&log, &target, true).unwrap(), a);
+        let with_headers = slots.fetch(a, 0, usize::MAX).unwrap().unwrap().entries;
+        assert!(!Arc::ptr_eq(&one, &with_headers), "what was fetched for others may be without them");
         slots.forget_fetched();
         slots.release(a);
         slots.release(b);
         assert!(slots.by_partition.is_empty());
-        assert_eq!(slots.acquire(&log, &target).unwrap(), a, "its place is taken again");
+        assert_eq!(slots.acquire(&log, &target, false).unwrap(), a, "its place is taken again");
     }
 }

@@ -63,11 +63,13 @@ fn end(input: &InputProgress) -> u64 {
 
 /// How many commits a row passes on the longest way through the topology: one, and one more for each repartition.
 pub(crate) fn stages(topology: &Topology) -> usize {
-    fn of(sub: &SubTopology, topology: &Topology) -> usize {
-        let before = repartitions_of(sub).flat_map(|topic| writers_of(topic, topology)).map(|writer| of(writer, topology));
-        1 + before.max().unwrap_or(0)
-    }
-    topology.sub_topologies.iter().map(|sub| of(sub, topology)).max().unwrap_or(1)
+    topology.sub_topologies.iter().map(|sub| stage(sub, topology)).max().unwrap_or(1)
+}
+
+/// The same for the way to, and through, one of its sub-topologies.
+pub(crate) fn stage(sub: &SubTopology, topology: &Topology) -> usize {
+    let before = repartitions_of(sub).flat_map(|topic| writers_of(topic, topology)).map(|writer| stage(writer, topology));
+    1 + before.max().unwrap_or(0)
 }
 
 /// The sub-topologies by way of which `topic` is written, those before the ones that read what they write.

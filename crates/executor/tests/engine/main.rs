@@ -4,6 +4,7 @@ mod behind;
 mod event_time;
 mod exactly_once;
 mod faults;
+mod handover;
 mod lifecycle;
 mod members;
 mod pushes;

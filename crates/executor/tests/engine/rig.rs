@@ -40,22 +40,36 @@ impl Rig {
     /// Commits come from FLUSH only: the clock stands still.
     pub fn over(storage: Storage, workers: usize) -> Rig {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
-        Rig::open(storage, workers, None, clock.clone(), clock)
+        Rig::open(storage, workers, false, None, clock.clone(), clock)
+    }
+
+    /// As many workers as there is work for.
+    pub fn gathering(workers: usize) -> Rig {
+        let backend = Arc::new(MemoryBackend::new());
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        Rig::open(Storage { log: backend.log(), state: backend }, workers, true, None, clock.clone(), clock)
     }
 
     /// One of several, which commit by themselves: what one waits for, another does.
     pub fn member(storage: Storage, workers: usize, member: MemberConfig) -> Rig {
         let unused = Arc::new(ManualClock::new(0));
-        Rig::open(storage, workers, Some(member), Arc::new(SystemClock), unused)
+        Rig::open(storage, workers, false, Some(member), Arc::new(SystemClock), unused)
     }
 
-    fn open(storage: Storage, workers: usize, member: Option<MemberConfig>, clock: Arc<dyn Clock>, by_hand: Arc<ManualClock>) -> Rig {
+    fn open(
+        storage: Storage,
+        workers: usize,
+        gather: bool,
+        member: Option<MemberConfig>,
+        clock: Arc<dyn Clock>,
+        by_hand: Arc<ManualClock>,
+    ) -> Rig {
         let faults = Arc::new(Faults::default());
         let watched = Storage {
             log: Arc::new(FaultyLog::new(Arc::clone(&storage.log), Arc::clone(&faults))),
             state: Arc::new(FaultyState::new(Arc::clone(&storage.state), Arc::clone(&faults))),
         };
-        let config = Config { workers, commit_interval: Duration::from_millis(100), service_id: "test".to_owned(), member };
+        let config = Config { workers, commit_interval: Duration::from_millis(100), service_id: "test".to_owned(), member, gather };
         let engine = Engine::open_with_clock(config, watched, clock).unwrap();
         Rig { engine, clock: by_hand, faults, storage }
     }

@@ -369,12 +369,12 @@ impl Writer {
     fn native(spec: &SinkSpec) -> Writer {
         let layout = &spec.layout;
         let declared = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
-        let mut fields: Vec<Field> = layout.columns[..layout.key_columns].iter().map(declared).collect();
+        let mut fields: Vec<Field> = layout.key_fields().iter().map(declared).collect();
         if layout.windowed.is_some() {
             fields.push(Field::new(WINDOW_START, MILLIS, true));
             fields.push(Field::new(WINDOW_END, MILLIS, true));
         }
-        fields.extend(layout.columns[layout.key_columns..].iter().map(declared));
+        fields.extend(layout.value_fields().iter().map(declared));
         fields.push(Field::new(TIMESTAMP, DataType::Int64, false));
         let schema = Arc::new(Schema::new(fields.clone()));
         fields.push(Field::new(TOMBSTONE, DataType::Boolean, false));
@@ -383,7 +383,7 @@ impl Writer {
 
     fn opaque(spec: &SinkSpec) -> Result<Writer> {
         let layout = &spec.layout;
-        let (keys, values) = layout.columns.split_at(layout.key_columns);
+        let (keys, values) = (layout.key_fields(), layout.value_fields());
         let key = match &layout.key_format {
             _ if keys.is_empty() => None,
             Format::None => None,

@@ -178,6 +178,11 @@ impl Queue {
         self.reach().is_none()
     }
 
+    /// Where it is read on, if it takes what is not in its topic: rows that would have to wait could not be read again.
+    pub(super) fn receives(&self) -> Option<u64> {
+        self.fetch_offset.filter(|_| self.repartition && self.lanes.len() == 1 && self.is_empty())
+    }
+
     /// What was on its way when the input stood at `offset` has come.
     pub(super) fn release(&mut self, offset: u64) {
         self.ended = self.ended.max(Some(offset));

@@ -19,7 +19,15 @@ pub fn schema(columns: &str) -> SchemaRef {
 pub fn layout(columns: &str, key_columns: usize) -> RecordLayout {
     let columns: Vec<FieldRef> = schema(columns).fields().to_vec();
     let format = Format::Native;
-    RecordLayout { columns, key_columns, key_format: format.clone(), value_format: format, windowed: None, wrap_single_value: true }
+    RecordLayout {
+        columns,
+        key_columns,
+        headers: Vec::new(),
+        key_format: format.clone(),
+        value_format: format,
+        windowed: None,
+        wrap_single_value: true,
+    }
 }
 
 pub fn json(columns: &str, key_columns: usize) -> RecordLayout {

@@ -79,7 +79,8 @@ impl Server {
     fn start(listener: TcpListener, view: View) -> Server {
         let backend = Arc::new(MemoryBackend::new());
         let storage = Storage { log: backend.log(), state: backend };
-        let config = Config { workers: 1, commit_interval: Duration::from_millis(20), service_id: "test".to_string(), member: None };
+        let config =
+            Config { workers: 1, gather: false, commit_interval: Duration::from_millis(20), service_id: "test".to_string(), member: None };
         let engine = Engine::open(config, storage).unwrap();
         let member = Member {
             service: "test".to_string(),

@@ -1,0 +1,122 @@
+//! Rows that need not pass the log: what a task repartitions to one that its worker runs, too, is handed to it, in the same transaction
+//! (ADR 0014).
+//!
+//! ```text
+//!              ┌──────── handed over ────────► task 1/0 ─┐
+//!   task 0/0 ──┤                                         ├─► one transaction
+//!              └─► repartition topic ─────────┬──────────┘
+//!                                             └─► read committed ─► task 1/1, which another worker or process runs
+//! ```
+//!
+//! HND-1  who hands over and who is handed to are in the same commit: the tasks of a query that a worker runs commit together.
+//! HND-2  the rows of a task reach another one in their order: nothing is handed over before all is processed that is in the topic.
+
+use std::collections::HashMap;
+
+use millpond_log::{Append, Appended, TopicPartition, is_repartition};
+
+use super::{Failure, Worker};
+
+/// What a task has in the partitions of repartition topics.
+#[derive(Debug)]
+pub(super) struct Ways {
+    /// Whether whoever ran it before has written nothing either.
+    fresh: bool,
+    written: HashMap<TopicPartition, Written>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// In the transaction that is under way.
+    Now,
+    /// Before this offset.
+    Before(u64),
+}
+
+impl Ways {
+    pub fn new(fresh: bool) -> Ways {
+        Ways { fresh, written: HashMap::new() }
+    }
+
+    /// Whether a reader that has processed everything before `processed` has everything that is in the partition.
+    fn are_through(&self, target: &TopicPartition, processed: u64) -> bool {
+        match self.written.get(target) {
+            Some(Written::Before(next_offset)) => *next_offset <= processed,
+            Some(Written::Now) => false,
+            // Where what was written before ends, what is written first now will tell.
+            None => self.fresh,
+        }
+    }
+
+    fn write(&mut self, target: &TopicPartition) {
+        match self.written.get_mut(target) {
+            Some(written) => *written = Written::Now,
+            None => drop(self.written.insert(target.clone(), Written::Now)),
+        }
+    }
+
+    /// What was written is committed.
+    pub fn committed(&mut self, appended: &[Appended]) {
+        for appended in appended {
+            if let Some(written) = self.written.get_mut(&appended.target) {
+                *written = Written::Before(appended.next_offset);
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// Hands on what the task has for others of this worker. What it has for the log stays with it.
+    pub(super) fn hand_over(&mut self, from: usize, now_ms: i64) -> Result<(), Failure> {
+        let appends = self.tasks[from].task.take_appends();
+        let left = self.hand_over_appends(from, appends, now_ms)?;
+        self.tasks[from].task.put_back(left);
+        Ok(())
+    }
+
+    /// What is left for the log.
+    pub(super) fn hand_over_appends(&mut self, from: usize, appends: Vec<Append>, now_ms: i64) -> Result<Vec<Append>, Failure> {
+        if !self.tasks[from].hands_over() {
+            return Ok(appends);
+        }
+        let mut left = Vec::new();
+        for append in appends {
+            if !is_repartition(&append.target.topic) {
+                left.push(append);
+            } else if let Some((to, input)) = self.receiver(from, &append.target) {
+                let receiver = &mut self.tasks[to];
+                receiver.receive(input, append.entry, now_ms).map_err(|reason| receiver.failure(reason))?;
+            } else {
+                self.tasks[from].ways.write(&append.target);
+                left.push(append);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Who can be handed what `from` has for the partition, and the input that it reads it with.
+    fn receiver(&self, from: usize, target: &TopicPartition) -> Option<(usize, usize)> {
+        let sender = &self.tasks[from];
+        let mut others = self.tasks.iter().enumerate().filter(|(_, task)| task.is_of(&sender.query, sender.generation));
+        let (to, input) = others.find_map(|(to, task)| Some((to, task.input_of(target, &self.slots)?)))?;
+        let processed = self.tasks[to].receives(input)?;
+        sender.ways.are_through(target, processed).then_some((to, input))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_topic_goes_first() {
+        let target = TopicPartition::new("q-repartition", 0);
+        let mut ways = Ways::new(true);
+        assert!(ways.are_through(&target, 0), "nobody has written anything");
+        ways.write(&target);
+        assert!(!ways.are_through(&target, u64::MAX), "it is not read before the commit");
+        ways.committed(&[Appended { target: target.clone(), base_offset: 7, next_offset: 9 }]);
+        assert_eq!([8, 9].map(|processed| ways.are_through(&target, processed)), [false, true]);
+        assert!(!Ways::new(false).are_through(&target, u64::MAX), "nobody knows where what another has written ends");
+    }
+}
