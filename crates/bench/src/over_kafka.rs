@@ -33,8 +33,9 @@ pub struct Options {
     /// A topic that is not there yet.
     #[arg(long)]
     output: String,
-    #[arg(long, default_value_t = 2)]
-    workers: usize,
+    /// Of the server; as many as it needs, unless given.
+    #[arg(long)]
+    workers: Option<usize>,
     /// For the server.
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -107,9 +108,9 @@ pub fn run(options: &Options) -> Result<()> {
 
     let started = Instant::now();
     let service = format!("bench-{}-{}", options.workload.name(), std::process::id());
-    let workers = options.workers.to_string();
-    let own = ["--kafka", &options.bootstrap, "--service-id", &service, "--workers", &workers].map(str::to_owned);
-    let server = Server::start(&[&own[..], &options.arguments].concat())?;
+    let mut own = ["--kafka", &options.bootstrap, "--service-id", &service].map(str::to_owned).to_vec();
+    own.extend(options.workers.into_iter().flat_map(|workers| ["--workers".to_owned(), workers.to_string()]));
+    let server = Server::start(&[own.as_slice(), options.arguments.as_slice()].concat())?;
     let process = Process::of(server.pid());
     let now = |read: u64| -> Result<Point> { Ok(Point { wall: started.elapsed(), cpu: process.cpu()?, read: read as f64 / reads as f64 }) };
     let (half, end, late) = runtime.block_on(async {

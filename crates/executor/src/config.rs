@@ -9,7 +9,7 @@ use millpond_membership::Group;
 pub struct Config {
     /// Worker threads.
     pub workers: usize,
-    /// Whether one of them runs everything as long as it keeps up with it.
+    /// Whether one of them runs everything unless more are faster.
     pub gather: bool,
     pub commit_interval: Duration,
     pub service_id: String,

@@ -399,6 +399,7 @@ impl Inner {
                 tracing::error!("a worker ended in a panic");
             }
         }
+        self.runtime.builders.end();
         for query in self.runtime.all_queries() {
             if let Some(queue) = query.push_queue() {
                 queue.end(Ending::Ended);

@@ -10,6 +10,7 @@
 //! together is one `Backend::commit`.
 
 mod append;
+mod builders;
 mod clean_up;
 mod clock;
 mod commands;

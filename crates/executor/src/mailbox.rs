@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::builders::Made;
+use crate::progress::TaskProgress;
 use crate::query::RunningQuery;
 use crate::signal::Latch;
 
@@ -25,11 +27,13 @@ pub(crate) enum Request {
     Placed { number: u64 },
     /// Build the tasks that have become this process's.
     Adopt,
+    /// Run the task that was ordered by that number; or, since it could not be made, stop its query.
+    Made { number: u64, query: Arc<RunningQuery>, progress: Arc<TaskProgress>, made: Result<Box<Made>, String> },
     /// Commit everything and end the thread.
     Shutdown,
 }
 
-/// Bounded by what there is: a request is made for a statement or a failure, not for a row.
+/// Bounded by what there is: a request is made for a statement, a task or a failure, not for a row.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     inbox: Mutex<Inbox>,

@@ -1,6 +1,6 @@
 //! A query as the executor runs it: its topology, its tasks, and the one place where its lifecycle moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
@@ -115,8 +115,8 @@ pub(crate) struct Lifecycle {
     pub state: State,
     /// Grows with each start: what belongs to an earlier one is void.
     pub generation: u64,
-    /// Tasks of this generation that are not built yet.
-    missing: usize,
+    /// Tasks of this generation that are not built yet: sub-topologies and partitions.
+    missing: BTreeSet<(u32, u32)>,
     pub reason: Option<String>,
     /// In a row; a minute of health forgets them.
     pub failures: u32,
@@ -223,12 +223,14 @@ impl RunningQuery {
         matches!(lifecycle.state, State::Starting | State::Running).then_some(lifecycle.generation)
     }
 
-    /// A worker has built `tasks` of `generation`; with the last of them, the query runs.
-    pub fn built(&self, generation: u64, tasks: usize, now_ms: i64) {
+    /// These tasks of `generation` are built, or are not to be built here; with the last of them, the query runs.
+    pub fn built<'a>(&self, generation: u64, tasks: impl IntoIterator<Item = &'a Arc<TaskProgress>>, now_ms: i64) {
         let mut lifecycle = self.lifecycle.lock();
         if lifecycle.generation == generation {
-            lifecycle.missing = lifecycle.missing.saturating_sub(tasks);
-            if lifecycle.missing == 0 {
+            for task in tasks {
+                lifecycle.missing.remove(&(task.sub_topology, task.partition));
+            }
+            if lifecycle.missing.is_empty() {
                 lifecycle.take(Event::Built, now_ms);
             }
         }
@@ -271,7 +273,15 @@ impl RunningQuery {
 
 impl Lifecycle {
     fn new() -> Lifecycle {
-        Lifecycle { state: State::Created, generation: 0, missing: 0, reason: None, failures: 0, running_since_ms: None, retry_at_ms: None }
+        Lifecycle {
+            state: State::Created,
+            generation: 0,
+            missing: BTreeSet::new(),
+            reason: None,
+            failures: 0,
+            running_since_ms: None,
+            retry_at_ms: None,
+        }
     }
 
     /// The only way for the state to change. False: the event came too late.
@@ -282,13 +292,13 @@ impl Lifecycle {
         true
     }
 
-    /// A new generation of so many tasks.
-    pub fn start(&mut self, tasks: usize, now_ms: i64) -> bool {
+    /// A new generation of these tasks.
+    pub fn start(&mut self, tasks: &[Arc<TaskProgress>], now_ms: i64) -> bool {
         if !self.take(Event::Start, now_ms) {
             return false;
         }
         self.generation += 1;
-        self.missing = tasks;
+        self.missing = tasks.iter().map(|task| (task.sub_topology, task.partition)).collect();
         self.retry_at_ms = None;
         true
     }
@@ -384,11 +394,11 @@ mod tests {
     #[test]
     fn failures_in_a_row_wait_longer_and_health_forgets_them() {
         let mut lifecycle = Lifecycle::new();
-        assert!(lifecycle.start(0, 0) && lifecycle.fail("a".into(), 0, true));
+        assert!(lifecycle.start(&[], 0) && lifecycle.fail("a".into(), 0, true));
         let first = lifecycle.retry_at_ms.unwrap();
-        assert!(lifecycle.start(0, 0) && lifecycle.take(Event::Built, 0) && lifecycle.fail("b".into(), 10, true));
+        assert!(lifecycle.start(&[], 0) && lifecycle.take(Event::Built, 0) && lifecycle.fail("b".into(), 10, true));
         assert!(lifecycle.retry_at_ms.unwrap() - 10 > first);
-        assert!(lifecycle.start(0, 0) && lifecycle.take(Event::Built, 1000));
+        assert!(lifecycle.start(&[], 0) && lifecycle.take(Event::Built, 1000));
         assert!(lifecycle.fail("c".into(), 1000 + retry::HEALTHY_MS, true));
         assert_eq!(lifecycle.failures, 1);
     }

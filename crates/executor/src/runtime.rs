@@ -10,6 +10,7 @@ use millpond_membership::Unit;
 use parking_lot::RwLock;
 
 use crate::Result;
+use crate::builders::Builders;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::elsewhere::Elsewhere;
@@ -34,11 +35,14 @@ pub(crate) struct Runtime {
     workers: RwLock<(usize, u64)>,
     /// How long the workers have been at work, in all: waiting for a commit does not count.
     worked_ns: AtomicU64,
+    /// How many rows the sources have given.
+    rows: AtomicU64,
     /// All queries by id, the internal and ephemeral ones included.
     pub queries: RwLock<BTreeMap<String, Arc<RunningQuery>>>,
     /// Which tasks run here.
     pub holdings: Holdings,
     pub elsewhere: Elsewhere,
+    pub builders: Builders,
     /// There may be tasks of theirs that are not built.
     adoption: AtomicBool,
     /// Raised when there are, and when the log has something new: commands, perhaps.
@@ -64,9 +68,11 @@ impl Runtime {
             mailboxes,
             workers,
             worked_ns: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
             queries: RwLock::default(),
             holdings,
             elsewhere: Elsewhere::default(),
+            builders: Builders::default(),
             adoption: AtomicBool::new(false),
             members: Arc::default(),
             processing_log: ProcessingLog::default(),
@@ -118,6 +124,14 @@ impl Runtime {
         Duration::from_nanos(self.worked_ns.load(Ordering::Relaxed))
     }
 
+    pub fn add_rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
     pub fn wake_workers(&self) {
         self.mailboxes.iter().for_each(|mailbox| mailbox.wake());
     }
@@ -163,11 +177,12 @@ impl Runtime {
         self.storage.state.thrown_out();
     }
 
-    /// Returns when no worker has a task left that is not held.
+    /// Returns when no worker has a task left that is not held, and none is being made.
     fn release(&self, commit: bool) {
         let done = Arc::new(Latch::new(self.mailboxes.len()));
         self.send(|| Request::Release { commit, done: Arc::clone(&done) });
         done.wait();
+        self.builders.withdraw(|query, task| !self.runs(query, task));
         for query in self.all_queries() {
             for task in query.tasks.iter().filter(|task| !self.runs(&query, task)) {
                 query.stores(task).iter().for_each(|store| self.storage.state.let_go(store, task.partition));
@@ -214,7 +229,7 @@ impl Runtime {
         let now_ms = self.now_ms();
         let order = self.workers.read();
         query.with_lifecycle(|lifecycle| {
-            if query.plan.is_some() && lifecycle.start(query.tasks.len(), now_ms) {
+            if query.plan.is_some() && lifecycle.start(&query.tasks, now_ms) {
                 self.send(|| Request::Start { query: Arc::clone(query), generation: lifecycle.generation });
             }
         });
@@ -269,6 +284,7 @@ impl Runtime {
 
     fn end(&self, query: &Arc<RunningQuery>, commit: bool) {
         self.stop(query, Event::Terminate, commit);
+        self.builders.withdraw(|of, _| std::ptr::eq(of, &**query));
         self.forget(query);
         if let Some(queue) = query.push_queue() {
             queue.end(Ending::Ended);

@@ -31,9 +31,10 @@ use self::placement::Placement;
 use self::running::{RunningTask, TURN_ROWS};
 use self::slots::Slots;
 use self::throttle::{LIVE_MS, Throttle};
+use crate::builders::{self, Made, Order};
 use crate::mailbox::{Mailbox, Request};
 use crate::progress::TaskProgress;
-use crate::query::RunningQuery;
+use crate::query::{RunningQuery, State};
 use crate::runtime::Runtime;
 use crate::signal::Latch;
 
@@ -51,7 +52,13 @@ pub(crate) struct Worker {
     to_start: Vec<(Arc<RunningQuery>, u64)>,
     slots: Slots,
     decodings: Decodings,
+    /// Tasks that are being made.
+    awaited: Vec<Awaited>,
+    /// Of the order that was given last.
+    order: u64,
     tasks: Vec<RunningTask>,
+    /// How many it has run so far.
+    built: u64,
     /// Whose turn it is.
     next_task: usize,
     pace: Pace,
@@ -70,6 +77,13 @@ enum Which {
     /// Those whose time has come. Others that have something take part, too, unless they are behind.
     Due,
     All,
+}
+
+/// A task that is being made, and that nobody runs until then.
+struct Awaited {
+    number: u64,
+    query: Arc<RunningQuery>,
+    progress: Arc<TaskProgress>,
 }
 
 /// A query whose task failed here.
@@ -92,7 +106,10 @@ impl Worker {
             to_start: Vec::new(),
             slots: Slots::default(),
             decodings: Decodings::default(),
+            awaited: Vec::new(),
+            order: 0,
             tasks: Vec::new(),
+            built: 0,
             next_task: 0,
             pace,
             throttle: Throttle::default(),
@@ -134,13 +151,17 @@ impl Worker {
                         self.commit(Which::All);
                     }
                     self.discard(&query, generation);
+                    // What is committed can be read further on.
+                    if query.state() != State::Terminated {
+                        self.bring_in(&query);
+                    }
                     if let Some(done) = done {
                         done.arrive();
                     }
                 }
                 Request::Release { commit, done } => {
                     let runtime = Arc::clone(&self.runtime);
-                    self.release(commit, |task| !runtime.runs(&task.query, &task.progress));
+                    self.release(commit, |query, task| !runtime.runs(query, task));
                     done.arrive();
                 }
                 Request::Place { workers, number, done } => self.place(workers, number, &done),
@@ -153,6 +174,7 @@ impl Worker {
                 // What is to be adopted is when the placement is settled.
                 Request::Adopt if !self.placement.is_settled() => {}
                 Request::Adopt => self.adopt(),
+                Request::Made { number, query, progress, made } => self.made(number, &query, &progress, made),
                 Request::Shutdown => {
                     self.commit(Which::All);
                     return false;
@@ -163,40 +185,92 @@ impl Worker {
     }
 
     fn start(&mut self, query: &Arc<RunningQuery>, generation: u64) {
-        if !query.is_live(generation) {
-            return;
-        }
-        if let Some(tasks) = self.build(query, generation) {
-            query.built(generation, tasks, self.runtime.now_ms());
-            self.runtime.changed.raise();
+        if query.is_live(generation) {
+            self.build(query, generation);
         }
     }
 
-    /// This worker's tasks of the query, as the last commit left them, as far as they are run here and not there yet. How many it has, those of
-    /// other processes included; `None`: the query failed over it.
-    fn build(&mut self, query: &Arc<RunningQuery>, generation: u64) -> Option<usize> {
-        let mine: Vec<_> = query.tasks.iter().filter(|task| self.is_mine(query, task)).cloned().collect();
-        for progress in mine.iter().filter(|task| self.runtime.may_build(query, task)) {
-            if self.tasks.iter().any(|task| task.generation == generation && Arc::ptr_eq(&task.progress, progress)) {
-                continue;
-            }
-            match RunningTask::build(&self.runtime, query, generation, progress, &mut self.slots, &self.decodings) {
-                // Who hands rows over has its turn before whoever is handed them.
-                Ok(task) => self.tasks.insert(self.tasks.partition_point(|other| other.stage <= task.stage), task),
-                Err(reason) => {
-                    self.fail([Failure { query: Arc::clone(query), generation, reason }]);
-                    // It is here, and must not run: so it is with the others.
-                    if progress.is_built() {
-                        self.bring_in(query);
-                    }
-                    return None;
-                }
+    /// Has this worker's tasks of the query made, as far as they are run here and not there yet.
+    fn build(&mut self, query: &Arc<RunningQuery>, generation: u64) {
+        // Theirs is the same state. Nobody may have got round to stopping them.
+        self.discard_where(|task| Arc::ptr_eq(&task.query, query) && task.generation < generation);
+        for progress in self.missing(query) {
+            if query.is_live(generation) && !self.tasks.iter().any(|task| Arc::ptr_eq(&task.progress, &progress)) {
+                self.order(query, progress);
             }
         }
-        Some(mine.len())
+        self.tell_built(query, generation);
+    }
+
+    /// This worker's tasks of the query that may run here, but for those that are being made.
+    fn missing(&self, query: &Arc<RunningQuery>) -> Vec<Arc<TaskProgress>> {
+        let is_missing = |task: &&Arc<TaskProgress>| self.is_mine(query, task) && self.runtime.may_build(query, task) && !self.awaits(task);
+        query.tasks.iter().filter(is_missing).cloned().collect()
+    }
+
+    fn awaits(&self, progress: &Arc<TaskProgress>) -> bool {
+        self.awaited.iter().any(|awaited| Arc::ptr_eq(&awaited.progress, progress))
+    }
+
+    fn order(&mut self, query: &Arc<RunningQuery>, progress: Arc<TaskProgress>) {
+        // A push query has nothing that would have to be brought in.
+        if query.push_queue().is_some() {
+            let made = builders::make(query, &progress, &self.decodings).map(Box::new);
+            return self.take_in(query, &progress, made);
+        }
+        self.order += 1;
+        let (number, worker, decodings) = (self.order, self.index, self.decodings.clone());
+        self.awaited.push(Awaited { number, query: Arc::clone(query), progress: Arc::clone(&progress) });
+        self.runtime.builders.order(&self.runtime, Order { number, worker, query: Arc::clone(query), progress, decodings });
+    }
+
+    /// What was ordered has come; it may not be awaited any more.
+    fn made(&mut self, number: u64, query: &Arc<RunningQuery>, progress: &Arc<TaskProgress>, made: Result<Box<Made>, String>) {
+        let Some(index) = self.awaited.iter().position(|awaited| awaited.number == number) else { return };
+        self.awaited.swap_remove(index);
+        if self.runtime.may_build(query, progress) {
+            self.take_in(query, progress, made);
+        }
+        if let Some(generation) = query.live_generation() {
+            self.tell_built(query, generation);
+        }
+    }
+
+    /// Runs a task if its query does. If not, its state can be read from now on.
+    fn take_in(&mut self, query: &Arc<RunningQuery>, progress: &Arc<TaskProgress>, made: Result<Box<Made>, String>) {
+        let generation = query.live_generation();
+        let opened =
+            made.and_then(|made| RunningTask::new(&self.runtime, query, generation.unwrap_or(0), progress, *made, &mut self.slots));
+        match (opened, generation) {
+            (Ok(task), Some(_)) => self.insert(task),
+            (Ok(mut task), None) => task.release(&mut self.slots),
+            (Err(reason), Some(generation)) => {
+                self.fail([Failure { query: Arc::clone(query), generation, reason }]);
+                // It is here, and must not run: so it is with the others.
+                if progress.is_built() {
+                    self.bring_in(query);
+                }
+            }
+            (Err(reason), None) => tracing::warn!(task = progress.id(), reason, "the state cannot be brought in"),
+        }
+    }
+
+    fn insert(&mut self, mut task: RunningTask) {
+        self.built += 1;
+        task.ways.begin(self.built);
+        self.tasks.iter_mut().filter(|other| Arc::ptr_eq(&other.query, &task.query)).for_each(|other| other.ways.reconsider());
+        // Who hands rows over has its turn before whoever is handed them.
+        self.tasks.insert(self.tasks.partition_point(|other| other.stage <= task.stage), task);
+    }
+
+    fn tell_built(&self, query: &Arc<RunningQuery>, generation: u64) {
+        let built = query.tasks.iter().filter(|task| self.is_mine(query, task) && !self.awaits(task));
+        query.built(generation, built, self.runtime.now_ms());
+        self.runtime.changed.raise();
     }
 
     fn discard(&mut self, query: &Arc<RunningQuery>, generation: u64) {
+        self.awaited.retain(|awaited| !Arc::ptr_eq(&awaited.query, query));
         self.discard_where(|task| Arc::ptr_eq(&task.query, query) && task.generation <= generation);
     }
 
@@ -217,7 +291,7 @@ impl Worker {
 
     fn place(&mut self, workers: usize, number: u64, done: &Latch) {
         let me = self.index;
-        self.release(true, |task| task.query.worker_of(&task.progress, workers) != me);
+        self.release(true, |query, task| query.worker_of(task, workers) != me);
         self.placement.begin(workers, number);
         if done.arrive() {
             self.runtime.placed(number);
@@ -225,18 +299,19 @@ impl Worker {
     }
 
     /// Tasks that another process, or another worker, is going to run.
-    fn release(&mut self, commit: bool, leaves: impl Fn(&RunningTask) -> bool) {
-        if commit && self.tasks.iter().any(|task| leaves(task) && task.is_dirty()) {
+    fn release(&mut self, commit: bool, leaves: impl Fn(&RunningQuery, &TaskProgress) -> bool) {
+        if commit && self.tasks.iter().any(|task| leaves(&task.query, &task.progress) && task.is_dirty()) {
             self.commit(Which::All);
         }
-        self.discard_where(leaves);
+        self.awaited.retain(|awaited| !leaves(&awaited.query, &awaited.progress));
+        self.discard_where(|task| leaves(&task.query, &task.progress));
     }
 
     /// Tasks that another process or worker ran before, or nobody.
     fn adopt(&mut self) {
         for query in self.runtime.all_queries() {
             match query.live_generation() {
-                Some(generation) => drop(self.build(&query, generation)),
+                Some(generation) => self.build(&query, generation),
                 None => self.bring_in(&query),
             }
         }
@@ -245,12 +320,9 @@ impl Worker {
 
     /// A query that does not run can be read all the same.
     fn bring_in(&mut self, query: &Arc<RunningQuery>) {
-        let mine = |task: &&Arc<TaskProgress>| self.is_mine(query, task) && self.runtime.may_build(query, task) && !task.is_built();
-        let mine: Vec<_> = query.tasks.iter().filter(mine).cloned().collect();
-        for progress in &mine {
-            match RunningTask::build(&self.runtime, query, 0, progress, &mut self.slots, &self.decodings) {
-                Ok(mut task) => task.release(&mut self.slots),
-                Err(reason) => tracing::warn!(task = progress.id(), reason, "the state cannot be brought in"),
+        for progress in self.missing(query) {
+            if !progress.is_built() {
+                self.order(query, progress);
             }
         }
     }
@@ -275,6 +347,9 @@ impl Worker {
             if self.next_task == 0 {
                 self.forget();
             }
+            if self.is_held_up(self.next_task) {
+                continue;
+            }
             let task = &mut self.tasks[self.next_task];
             if !task.is_runnable(&self.slots) {
                 continue;
@@ -288,6 +363,9 @@ impl Worker {
                     self.dirty_bytes += task.dirty_bytes - dirty_bytes;
                     let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
                     self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
+                    if task.progress.reads_source {
+                        self.runtime.add_rows(turn.rows);
+                    }
                     if turn.rows > 0 {
                         task.live_until_ms = now_ms.saturating_add(LIVE_MS);
                     }

@@ -143,6 +143,11 @@ impl Log for KafkaLog {
         records_between(&partition.topic, from, to)
     }
 
+    /// The end of a transaction has an offset of its own, behind its records.
+    fn may_lie_between(&self, from: u64, to: u64) -> bool {
+        from.saturating_add(1) < to
+    }
+
     fn publish_progress(&self, query: &str, positions: &[(TopicPartition, u64)]) -> Result<()> {
         self.cluster.publish_progress(query, positions)
     }

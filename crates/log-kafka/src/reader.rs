@@ -69,6 +69,11 @@ impl Reader {
         self.partitions.get(partition).map(|assigned| (assigned.next, assigned.used))
     }
 
+    /// Whether there is more of the partition here, which nobody has asked for so long.
+    pub fn has_left(&self, partition: &TopicPartition, since: Duration) -> bool {
+        self.partitions.get(partition).is_some_and(|assigned| assigned.used.elapsed() >= since && !assigned.queue.is_empty())
+    }
+
     /// Whether it reads nothing.
     pub fn is_idle(&self) -> bool {
         self.partitions.is_empty()

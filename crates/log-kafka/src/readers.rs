@@ -3,7 +3,7 @@
 //! ```text
 //!   fetch(partition, offset) ──► the free reader that stands there          what it fetched ahead is used
 //!                            └─► else a free one that does not read it
-//!                            └─► else one that stands elsewhere and was not asked for a while
+//!                            └─► else one that stands elsewhere, has more of it, and was not asked for that for a while
 //!                            └─► else a new one, up to READERS_MAX
 //!                            └─► else the one that stood elsewhere the longest is moved
 //! ```
@@ -123,7 +123,8 @@ impl Readers {
                 let used = |(index, place): (usize, &Option<(u64, Instant)>)| Some((place.as_ref()?.1, index));
                 places.iter().enumerate().filter_map(used).min()
             };
-            let left = || oldest().filter(|(used, _)| used.elapsed() >= LEFT).map(|(_, index)| index);
+            // Where it has nothing more, somebody may sleep until it has.
+            let left = || state.free.iter().position(|reader| reader.has_left(partition, LEFT));
             let index = match there.or_else(|| places.iter().position(Option::is_none)).or_else(left) {
                 Some(index) => index,
                 None if state.made < READERS_MAX => {

@@ -275,6 +275,11 @@ pub trait Log: Send + Sync + std::fmt::Debug {
         to.saturating_sub(from)
     }
 
+    /// Whether a record may lie between two offsets of a partition that nothing but transactions write to.
+    fn may_lie_between(&self, from: u64, to: u64) -> bool {
+        from < to
+    }
+
     /// Waits until all transactions that have written to the partition are over, those of former processes and of unknown outcome
     /// ([`Error::Unresolved`]), too: what is read then is all there is.
     fn settle(&self, _partition: &TopicPartition) -> Result<()> {

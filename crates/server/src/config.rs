@@ -108,7 +108,7 @@ pub struct Config {
     pub kafka: Option<Kafka>,
     pub service_id: String,
     pub workers: usize,
-    /// Whether one of them runs everything as long as it keeps up with it.
+    /// Whether one of them runs everything unless more are faster.
     pub gather: bool,
     pub memory_bytes: usize,
     pub commit_interval: Duration,

@@ -134,6 +134,8 @@ pub(crate) fn partition(backend: &Changelogged, store: StoreId, changelog: &Topi
         None => start,
     };
     let mut rows = 0;
+    // Where it was left behind the last commit, there is nothing to fetch.
+    let end = if backend.log.may_lie_between(next, end) { end } else { next };
     let restore = (next < end).then(|| backend.restoring.begin((store, changelog.partition), next, end));
     while next < end {
         let fetch = backend.log.fetch(changelog, next, STEP)?;

@@ -151,6 +151,11 @@ impl Task {
         self.inputs.len() == 1 && self.inputs[input].receives().is_some()
     }
 
+    /// The channels of `input` that are not waited for at present.
+    pub fn idle_channels(&self, input: usize) -> impl Iterator<Item = usize> {
+        self.inputs[input].channels.iter().enumerate().filter(|(_, channel)| channel.idle).map(|(channel, _)| channel)
+    }
+
     /// Takes an entry of a repartition topic that is not in the topic: it is committed with what it is made of, or not at all.
     pub fn receive(&mut self, input: usize, entry: Arc<Entry>, now_ms: i64) -> Result<()> {
         let offset = self.inputs[input].receives().unwrap_or_default();

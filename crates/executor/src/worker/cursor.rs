@@ -38,6 +38,8 @@ pub(super) struct Cursor {
     /// Whether that is waited for.
     pub waits: bool,
     pub trimmed: u64,
+    /// How many tasks the worker had built when it was last looked where the partition ends, for those that hand over.
+    pub looked: u64,
 }
 
 /// What an input has next.

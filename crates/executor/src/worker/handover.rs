@@ -9,20 +9,29 @@
 //! ```
 //!
 //! HND-1  who hands over and who is handed to are in the same commit: the tasks of a query that a worker runs commit together.
-//! HND-2  the rows of a task reach another one in their order: nothing is handed over before all is processed that is in the topic.
+//! HND-2  the rows of a task reach another one in their order: nothing is handed over before all is processed that is in the topic. As long as it is
+//!        not, tasks that could hand over stand still.
+//! HND-3  an announcement is not handed over past rows of another task: where a channel is idle, what that one has written may be earlier.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use millpond_log::{Append, Appended, TopicPartition, is_repartition};
 
+use super::running::RunningTask;
 use super::{Failure, Worker};
+use crate::query::{RunningQuery, State};
 
 /// What a task has in the partitions of repartition topics.
 #[derive(Debug)]
 pub(super) struct Ways {
     /// Whether whoever ran it before has written nothing either.
     fresh: bool,
+    /// Which of the worker's tasks it is: what partitions had when it came, it or others have written before.
+    since: u64,
     written: HashMap<TopicPartition, Written>,
+    /// Whether those that run here have processed what it has written to their topics.
+    through: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +44,17 @@ enum Written {
 
 impl Ways {
     pub fn new(fresh: bool) -> Ways {
-        Ways { fresh, written: HashMap::new() }
+        Ways { fresh, since: 0, written: HashMap::new(), through: false }
+    }
+
+    /// Others of its query run here from now on.
+    pub fn reconsider(&mut self) {
+        self.through = false;
+    }
+
+    /// It is the worker's task of that number.
+    pub fn begin(&mut self, since: u64) {
+        self.since = since;
     }
 
     /// Whether a reader that has processed everything before `processed` has everything that is in the partition.
@@ -43,12 +62,12 @@ impl Ways {
         match self.written.get(target) {
             Some(Written::Before(next_offset)) => *next_offset <= processed,
             Some(Written::Now) => false,
-            // Where what was written before ends, what is written first now will tell.
             None => self.fresh,
         }
     }
 
     fn write(&mut self, target: &TopicPartition) {
+        self.through = false;
         match self.written.get_mut(target) {
             Some(written) => *written = Written::Now,
             None => drop(self.written.insert(target.clone(), Written::Now)),
@@ -72,6 +91,50 @@ impl Worker {
         let left = self.hand_over_appends(from, appends, now_ms)?;
         self.tasks[from].task.put_back(left);
         Ok(())
+    }
+
+    /// Whether the task stands still until those of its query that run here have caught up with what it has written.
+    pub(super) fn is_held_up(&mut self, from: usize) -> bool {
+        let sender = &self.tasks[from];
+        if !sender.hands_over() || sender.ways.through {
+            return false;
+        }
+        let is_of_query = |query: &Arc<RunningQuery>| Arc::ptr_eq(query, &sender.query);
+        if self.awaited.iter().any(|awaited| is_of_query(&awaited.query)) && sender.query.state() == State::Starting {
+            return true;
+        }
+        let is_receiver = |task: &RunningTask| is_of_query(&task.query) && task.generation == sender.generation;
+        let receivers = self.tasks.iter().enumerate().filter(|(_, task)| is_receiver(task));
+        let receivers: Vec<(usize, usize)> =
+            receivers.flat_map(|(to, task)| task.inputs_from(sender).map(move |input| (to, input))).collect();
+        let (mut through, mut held_up) = (true, false);
+        for (to, input) in receivers {
+            match self.written(from, to, input) {
+                Some(Written::Before(next_offset)) if next_offset > self.tasks[to].processed(input) => held_up = true,
+                Some(Written::Before(_)) => {}
+                Some(Written::Now) => through = false,
+                None => through &= self.tasks[from].ways.fresh,
+            }
+        }
+        self.tasks[from].ways.through = through && !held_up;
+        held_up
+    }
+
+    /// What `from` has written to the partition that an input of `to` reads, as far as it is known, or can be found out.
+    fn written(&mut self, from: usize, to: usize, input: usize) -> Option<Written> {
+        let target = self.tasks[to].partition(input, &self.slots).clone();
+        let ways = &self.tasks[from].ways;
+        if let Some(written) = ways.written.get(&target) {
+            return Some(*written);
+        }
+        if ways.fresh {
+            return None;
+        }
+        let since = ways.since;
+        let end = self.tasks[to].end_since(input, since, self.built, &mut self.slots)?;
+        let written = Written::Before(end);
+        self.tasks[from].ways.written.insert(target, written);
+        Some(written)
     }
 
     /// What is left for the log.
@@ -100,7 +163,15 @@ impl Worker {
         let mut others = self.tasks.iter().enumerate().filter(|(_, task)| task.is_of(&sender.query, sender.generation));
         let (to, input) = others.find_map(|(to, task)| Some((to, task.input_of(target, &self.slots)?)))?;
         let processed = self.tasks[to].receives(input)?;
-        sender.ways.are_through(target, processed).then_some((to, input))
+        let has_come = |channel: usize| {
+            let mut senders = self.tasks.iter().filter(|task| task.is_of(&sender.query, sender.generation));
+            let is_sender = |task: &RunningTask| {
+                task.progress.sub_topology == sender.progress.sub_topology && task.progress.partition as usize == channel
+            };
+            senders.any(|task| is_sender(task) && task.ways.are_through(target, processed))
+        };
+        let comes_in_order = || self.tasks[to].task.idle_channels(input).all(has_come);
+        (sender.ways.are_through(target, processed) && comes_in_order()).then_some((to, input))
     }
 }
 

@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use millpond_log::{Entry, OffsetRange, TopicPartition};
-use millpond_streams::operator::Counters;
-use millpond_streams::operator::push::Subscriber;
-use millpond_streams::operator::record::Decodings;
-use millpond_streams::task::{Input, Stores};
-use millpond_streams::topology::{OnDataLoss, OperatorSpec};
+use millpond_streams::task::Input;
+use millpond_streams::topology::{Node, OnDataLoss, OperatorSpec};
 use millpond_streams::{SubTopology, Task};
 
 use super::cursor::{Cursor, Next};
@@ -19,7 +16,7 @@ use super::pace::Pace;
 use super::slots::Slots;
 use super::upstream::{Upstream, stage, stages};
 use super::{Failure, earlier};
-use crate::counters;
+use crate::builders::{self, Made};
 use crate::processing_log::{LineKind, LogLine};
 use crate::progress::{InputProgress, TaskProgress};
 use crate::query::{Plan, Purpose, RunningQuery};
@@ -42,8 +39,8 @@ pub(crate) struct RunningTask {
     stages: i64,
     /// How many it has passed behind this task, if each stage commits for itself: tasks are handed rows by those of lower ones.
     pub stage: usize,
-    /// Whether it writes to a repartition topic.
-    repartitions: bool,
+    /// The repartition topics that it writes to.
+    repartitions: Vec<Arc<str>>,
     pub ways: Ways,
     /// Where it begins must be committed even when nothing comes.
     pub moved: bool,
@@ -69,27 +66,16 @@ type Opened = (Vec<InputProgress>, Option<String>);
 
 impl RunningTask {
     /// Stands where the last commit of the task left it. Takes slots, which [`RunningTask::release`] gives back.
-    pub fn build(
+    pub fn new(
         runtime: &Runtime,
         query: &Arc<RunningQuery>,
         generation: u64,
         progress: &Arc<TaskProgress>,
+        made: Made,
         slots: &mut Slots,
-        decodings: &Decodings,
     ) -> Result<RunningTask, String> {
-        let plan = query.plan.as_ref().ok_or("it has no plan")?;
-        let subs = &plan.topology.sub_topologies;
-        let sub = subs.iter().find(|sub| sub.id == progress.sub_topology).ok_or("its plan has no such sub-topology")?;
-        let subscriber = query.push_queue().map(|queue| Arc::clone(queue) as Arc<dyn Subscriber>);
-        let stores = Stores { backend: Arc::clone(&plan.storage.state), subscriber, decodings: decodings.clone() };
-        let task = guarded(|| Task::build(&plan.topology.query, sub, progress.partition, &stores))?;
-        let before = match plan.counters.get(&sub.id) {
-            Some(store) => guarded(|| {
-                plan.storage.state.take_over(*store, progress.partition)?;
-                counters::read(&*plan.storage.state, *store, progress.partition)
-            })?,
-            None => Counters::default(),
-        };
+        let (plan, sub) = builders::plan(query, progress)?;
+        let Made { task, counters } = made;
         let (query, progress) = (Arc::clone(query), Arc::clone(progress));
         let fresh = task.inputs().iter().all(|input| input.next_offset.is_none());
         let mut running = RunningTask {
@@ -100,7 +86,7 @@ impl RunningTask {
             cursors: Vec::new(),
             stages: i64::try_from(stages(&plan.topology)).unwrap_or(1),
             stage: stage(sub, &plan.topology),
-            repartitions: sub.nodes.iter().any(|node| matches!(node.operator, OperatorSpec::RepartitionSink(_))),
+            repartitions: sub.nodes.iter().filter_map(repartition_topic).collect(),
             ways: Ways::new(fresh),
             moved: false,
             dirty_since_ms: None,
@@ -110,7 +96,7 @@ impl RunningTask {
         };
         let refused = match running.open(runtime, plan, sub, slots) {
             Ok((inputs, refused)) => {
-                runtime.holdings.change(|_| running.progress.built(inputs, before));
+                runtime.holdings.change(|_| running.progress.built(inputs, counters));
                 refused
             }
             Err(reason) => Some(reason),
@@ -162,6 +148,7 @@ impl RunningTask {
                 asked: None,
                 waits: false,
                 trimmed: range.start,
+                looked: 0,
             });
             if next < range.start {
                 refused = refused.or(self.lose(runtime, index, range, slots).err());
@@ -377,7 +364,7 @@ impl RunningTask {
 
     /// Whether it may have something for other tasks. Those of a push query commit one by one.
     pub fn hands_over(&self) -> bool {
-        self.repartitions && self.query.push_queue().is_none()
+        !self.repartitions.is_empty() && self.query.push_queue().is_none()
     }
 
     /// The input that reads the partition.
@@ -385,11 +372,36 @@ impl RunningTask {
         self.cursors.iter().position(|cursor| slots.partition(cursor.slot) == partition)
     }
 
-    /// Up to where the input has processed its topic, if it can be handed something.
-    pub fn receives(&self, input: usize) -> Option<u64> {
+    /// Those of its inputs that `sender` can hand something, sooner or later.
+    pub fn inputs_from(&self, sender: &RunningTask) -> impl Iterator<Item = usize> {
+        let read = self.task.inputs();
+        let reads = |input: &usize| read.len() == 1 && sender.repartitions.contains(&read[*input].topic);
+        (0..read.len()).filter(reads).collect::<Vec<_>>().into_iter()
+    }
+
+    pub fn partition<'a>(&self, input: usize, slots: &'a Slots) -> &'a TopicPartition {
+        slots.partition(self.cursors[input].slot)
+    }
+
+    /// Up to where the input has processed its topic.
+    pub fn processed(&self, input: usize) -> u64 {
         let cursor = &self.cursors[input];
-        let processed = cursor.buffered.front().map_or(cursor.next, |fetched| fetched.base_offset);
-        self.task.receives(input).then_some(processed)
+        cursor.buffered.front().map_or(cursor.next, |fetched| fetched.base_offset)
+    }
+
+    /// The same, if it can be handed something.
+    pub fn receives(&self, input: usize) -> Option<u64> {
+        self.task.receives(input).then(|| self.processed(input))
+    }
+
+    /// Where the partition ends that the input reads, as was seen when the worker had built its task `since`, or later. It has built `built` by now.
+    pub fn end_since(&mut self, input: usize, since: u64, built: u64, slots: &mut Slots) -> Option<u64> {
+        let cursor = &mut self.cursors[input];
+        if cursor.looked < since {
+            slots.refresh(cursor.slot).ok()?;
+            cursor.looked = built;
+        }
+        Some(slots.end(cursor.slot))
     }
 
     pub fn receive(&mut self, input: usize, entry: Entry, now_ms: i64) -> Result<(), String> {
@@ -462,6 +474,13 @@ impl RunningTask {
                 }
             }
         }
+    }
+}
+
+fn repartition_topic(node: &Node) -> Option<Arc<str>> {
+    match &node.operator {
+        OperatorSpec::RepartitionSink(spec) => Some(Arc::clone(&spec.topic)),
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use millpond_log::{Appended, Cleaned, Fetch, FetchLimit, Log, OffsetRange, TopicConfig, TopicInfo, TopicPartition, Transaction};
 use millpond_state::{Backend, Expiry, KeyRange, Reader, Snapshot, StoreConfig, StoreId, WriteSet};
@@ -16,6 +16,8 @@ pub struct Faults {
     held_back: Mutex<BTreeSet<TopicPartition>>,
     fetched: Mutex<BTreeSet<TopicPartition>>,
     expanded: Mutex<BTreeSet<String>>,
+    /// How the names of stores begin that are not taken over; told of each change.
+    restored: (Mutex<Option<String>>, Condvar),
 }
 
 impl Faults {
@@ -32,6 +34,17 @@ impl Faults {
     /// Stores cannot be dropped.
     pub fn refuse_drops(&self, refuse: bool) {
         self.refuse_drops.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Stores whose names begin so are not taken over until it is called with another one.
+    pub fn hold_up_restore(&self, of: Option<&str>) {
+        *self.restored.0.lock().unwrap() = of.map(str::to_owned);
+        self.restored.1.notify_all();
+    }
+
+    fn restore(&self, name: &str) {
+        let held_up = |of: &mut Option<String>| of.as_ref().is_some_and(|of| name.starts_with(of));
+        drop(self.restored.1.wait_while(self.restored.0.lock().unwrap(), held_up).unwrap());
     }
 
     /// The partition looks empty until it is released.
@@ -165,6 +178,9 @@ impl Backend for FaultyState {
     }
 
     fn take_over(&self, store: StoreId, partition: u32) -> millpond_state::Result<()> {
+        if let Some((name, _)) = self.inner.stores()?.into_iter().find(|(_, id)| *id == store) {
+            self.faults.restore(&name);
+        }
         self.inner.take_over(store, partition)
     }
 
