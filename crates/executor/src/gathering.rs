@@ -28,7 +28,7 @@ const AGAIN_MAX_MS: i64 = 960_000;
 const QUIET: i64 = 400;
 const QUIET_FOR_MS: i64 = 10_000;
 
-/// A moment, and how many rows the sources had given until then.
+/// A moment, and how many rows the tasks had processed until then, those of later stages included: several workers may read faster than they get on.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     at_ms: i64,

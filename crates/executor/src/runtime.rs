@@ -35,7 +35,7 @@ pub(crate) struct Runtime {
     workers: RwLock<(usize, u64)>,
     /// How long the workers have been at work, in all: waiting for a commit does not count.
     worked_ns: AtomicU64,
-    /// How many rows the sources have given.
+    /// How many rows the tasks have processed.
     rows: AtomicU64,
     /// All queries by id, the internal and ephemeral ones included.
     pub queries: RwLock<BTreeMap<String, Arc<RunningQuery>>>,

@@ -151,10 +151,7 @@ impl Worker {
                         self.commit(Which::All);
                     }
                     self.discard(&query, generation);
-                    // What is committed can be read further on.
-                    if query.state() != State::Terminated {
-                        self.bring_in(&query);
-                    }
+                    self.bring_in(&query);
                     if let Some(done) = done {
                         done.arrive();
                     }
@@ -318,8 +315,11 @@ impl Worker {
         self.runtime.changed.raise();
     }
 
-    /// A query that does not run can be read all the same.
+    /// A query that does not run can be read all the same, unless it has ended: its state may be dropped at any moment.
     fn bring_in(&mut self, query: &Arc<RunningQuery>) {
+        if query.state() == State::Terminated {
+            return;
+        }
         for progress in self.missing(query) {
             if !progress.is_built() {
                 self.order(query, progress);
@@ -363,9 +363,7 @@ impl Worker {
                     self.dirty_bytes += task.dirty_bytes - dirty_bytes;
                     let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
                     self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
-                    if task.progress.reads_source {
-                        self.runtime.add_rows(turn.rows);
-                    }
+                    self.runtime.add_rows(turn.rows);
                     if turn.rows > 0 {
                         task.live_until_ms = now_ms.saturating_add(LIVE_MS);
                     }

@@ -229,6 +229,8 @@ impl Backend for Changelogged {
     }
 
     fn thrown_out(&self) {
+        // Also what belongs to queries that have ended meanwhile: others write it by now, and nothing of that is to be taken back.
+        self.taken_over.lock().current.clear();
         // As long as partitions were taken to be written from here, what others wrote of them was passed over.
         self.passed_over.store(true, Ordering::Release);
     }

@@ -116,7 +116,7 @@ pub trait Backend: Reader {
     /// Another process may commit to the partition of that store from now on: what is here may be old until it is taken over again.
     fn let_go(&self, name: &str, partition: u32);
 
-    /// Other processes may have committed to what is here before it was let go.
+    /// Everything is let go, and other processes may have committed to it before.
     fn thrown_out(&self);
 
     /// Other processes have let go of partitions that are going to be taken over here: brings in what they have committed, and waits for what is

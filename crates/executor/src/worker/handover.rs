@@ -148,6 +148,7 @@ impl Worker {
                 left.push(append);
             } else if let Some((to, input)) = self.receiver(from, &append.target) {
                 let receiver = &mut self.tasks[to];
+                self.runtime.add_rows(append.entry.rows());
                 receiver.receive(input, append.entry, now_ms).map_err(|reason| receiver.failure(reason))?;
             } else {
                 self.tasks[from].ways.write(&append.target);
