@@ -3,7 +3,7 @@
 //! brokers leave: it is tried.
 //!
 //! ```text
-//!              a query is behind for three seconds
+//!              a query is behind for ten seconds
 //!   gathered ──────────────────────────────────────► on trial ──► spread over all: a quarter more rows in the same time
 //!      ▲                                                │            │
 //!      ├──── no: tried again after a minute, or more ───┘            │
@@ -17,7 +17,8 @@ use crate::runtime::Runtime;
 
 /// How often it is looked.
 pub(crate) const LOOK_INTERVAL_MS: i64 = 1_000;
-const BEHIND_FOR_MS: i64 = 3_000;
+/// What is done sooner is not worth a trial.
+const BEHIND_FOR_MS: i64 = 10_000;
 /// Tasks are moved before what they do is measured.
 const SETTLE_MS: i64 = 2_000;
 const MEASURE_MS: i64 = 4_000;
@@ -125,11 +126,13 @@ impl Gathering {
                 None
             }
             (Stage::Trial { settled: Some(settled), .. }, _) if now.at_ms - settled.at_ms < MEASURE_MS => None,
-            (Stage::Trial { before, settled: Some(settled), .. }, _) if settled.rate(now) * 4.0 >= *before * 5.0 => {
-                self.stage = Stage::Spread;
-                None
-            }
-            (Stage::Trial { .. }, _) => {
+            (Stage::Trial { before, settled: Some(settled), .. }, _) => {
+                let after = settled.rate(now);
+                tracing::info!(before, after, "rows per second of one worker and of all");
+                if after * 4.0 >= *before * 5.0 {
+                    self.stage = Stage::Spread;
+                    return None;
+                }
                 self.not_before_ms = now.at_ms + self.again_ms;
                 self.again_ms = (self.again_ms * 2).min(AGAIN_MAX_MS);
                 self.behind = Some(now);
@@ -163,21 +166,21 @@ mod tests {
 
     #[test]
     fn what_is_behind_is_spread_where_that_helps_and_gathered_when_there_is_little_to_do() {
-        let behind = std::iter::repeat_n((900, 1_000, true), 4);
+        let behind = std::iter::repeat_n((900, 1_000, true), 11);
         let faster = std::iter::repeat_n((1_800, 1_300, true), 20);
         let quiet = std::iter::repeat_n((100, 100, false), 11);
-        assert_eq!(said(behind.chain(faster).chain(quiet)), [(3, true), (33, false)]);
+        assert_eq!(said(behind.chain(faster).chain(quiet)), [(10, true), (40, false)]);
     }
 
     #[test]
     fn where_it_does_not_help_it_is_tried_again_later_and_later() {
         let behind = std::iter::repeat_n((900, 1_000, true), 300);
-        assert_eq!(said(behind), [(3, true), (9, false), (69, true), (75, false), (195, true), (201, false)]);
+        assert_eq!(said(behind), [(10, true), (16, false), (76, true), (82, false), (202, true), (208, false)]);
     }
 
     #[test]
     fn what_is_behind_for_a_moment_or_busy_stays_where_it_is() {
-        let bursts = (0..100).map(|second| (900, 1_000, second % 4 < 3));
+        let bursts = (0..100).map(|second| (900, 1_000, second % 10 < 9));
         assert_eq!(said(bursts), []);
     }
 }

@@ -357,6 +357,7 @@ impl Worker {
             let now_ms = self.runtime.now_ms();
             let dirty_bytes = task.dirty_bytes;
             let rows_max = if task.is_known_behind() { self.throttle.turn_rows(TURN_ROWS) } else { TURN_ROWS };
+            self.slots.begin_turn();
             match task.turn(&self.runtime, &mut self.slots, rows_max, now_ms) {
                 Ok(turn) => {
                     progressed |= turn.progressed;

@@ -34,7 +34,10 @@ struct Assigned {
     queue: PartitionQueue,
     /// The offset of the record that is read next.
     next: u64,
+    /// When it was last read.
     used: Instant,
+    /// When somebody last counted on hearing of it.
+    heard: Instant,
     /// Of the last records read.
     sizes: Sizes,
 }
@@ -79,8 +82,13 @@ impl Reader {
         self.partitions.is_empty()
     }
 
-    pub fn known_end(&self, partition: &TopicPartition) -> Option<u64> {
-        let assigned = self.partitions.get(partition)?;
+    /// Who asks counts on hearing of more.
+    pub fn known_end(&mut self, partition: &TopicPartition) -> Option<u64> {
+        let assigned = self.partitions.get_mut(partition)?;
+        // Where more waits, who asks may read elsewhere.
+        if assigned.queue.is_empty() {
+            assigned.heard = Instant::now();
+        }
         // As long as something is in the queue, the end of what was read for one, librdkafka does not tell of more: it has to be taken out.
         let taken_out = (!assigned.queue.is_empty()).then_some(assigned.next + 1);
         assigned.queue.known_end(&self.consumer, partition).map(|end| end.max(assigned.next)).max(taken_out)
@@ -107,7 +115,8 @@ impl Reader {
                 break;
             }
         }
-        (assigned.next, assigned.used) = (taken.next, Instant::now());
+        let now = Instant::now();
+        (assigned.next, assigned.used, assigned.heard) = (taken.next, now, now);
         // Errors of the client as a whole are told to its context.
         self.poll();
         match taken.failed {
@@ -145,7 +154,8 @@ impl Reader {
                     .ok_or_else(|| Error::Storage(format!("Kafka: no queue for {partition}")))?;
                 queue.clear();
                 self.consumer.incremental_assign(&at(partition, Some(start)).map_err(fails)?).map_err(fails)?;
-                self.partitions.insert(partition.clone(), Assigned { queue, next: start, used: Instant::now(), sizes: Sizes::default() });
+                let now = Instant::now();
+                self.partitions.insert(partition.clone(), Assigned { queue, next: start, used: now, heard: now, sizes: Sizes::default() });
             }
         }
         Ok(())
@@ -161,9 +171,9 @@ impl Reader {
         }
     }
 
-    /// Stops reading what nobody has asked for since `moment`; what that was.
+    /// Stops reading what nobody has asked for, or about, since `moment`; what that was.
     pub fn release_unused(&mut self, moment: Instant) -> Vec<TopicPartition> {
-        self.release(|_, assigned| assigned.used < moment)
+        self.release(|_, assigned| assigned.heard < moment)
     }
 
     pub fn release_topic(&mut self, topic: &str) {

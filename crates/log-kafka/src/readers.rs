@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const READERS_MAX: usize = 8;
 /// Who reads on at some place comes back sooner.
 const LEFT: Duration = Duration::from_secs(1);
-/// What nobody has read for so long is not fetched ahead any more.
+/// What nobody has read, or asked about, for so long after all were woken is not fetched ahead any more.
 const UNUSED: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct Readers {
     returned: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     free: Vec<Reader>,
     made: usize,
@@ -48,9 +48,15 @@ struct State {
     unheard: HashSet<TopicPartition>,
     /// Topics that were deleted while readers were out.
     deleted: Vec<Arc<str>>,
+    /// When all were last woken to ask again.
+    woken: Instant,
 }
 
 impl State {
+    fn new() -> State {
+        State { free: Vec::new(), made: 0, unheard: HashSet::new(), deleted: Vec::new(), woken: Instant::now() }
+    }
+
     /// Those that read nothing.
     fn take_idle(&mut self) -> Vec<Reader> {
         let idle: Vec<Reader> = self.free.extract_if(.., |reader| reader.is_idle()).collect();
@@ -61,7 +67,7 @@ impl State {
 
 impl Readers {
     pub fn new(cluster: Arc<Cluster>) -> Readers {
-        Readers { cluster, state: Mutex::default(), returned: Condvar::new() }
+        Readers { cluster, state: Mutex::new(State::new()), returned: Condvar::new() }
     }
 
     pub fn count(&self) -> usize {
@@ -106,7 +112,7 @@ impl Readers {
 
     /// Where the partition ended when a reader last heard of it; `None`: no free reader reads it.
     pub fn known_end(&self, partition: &TopicPartition) -> Option<u64> {
-        self.state.lock().free.iter().filter_map(|reader| reader.known_end(partition)).max()
+        self.state.lock().free.iter_mut().filter_map(|reader| reader.known_end(partition)).max()
     }
 
     /// Whether nobody will tell of what comes to the partition until it is fetched from again.
@@ -177,18 +183,18 @@ impl Readers {
 
     /// Lets go of partitions that nobody reads, and closes readers that have none; hands on what librdkafka has to say.
     pub fn tidy(&self) {
-        let Some(moment) = Instant::now().checked_sub(UNUSED) else { return };
         let mut state = self.state.lock();
         let idle = state.take_idle();
-        let mut released = Vec::new();
-        for reader in &mut state.free {
-            released.append(&mut reader.release_unused(moment));
+        let State { free, unheard, woken, .. } = &mut *state;
+        // Who counts on hearing of a partition has asked about it when woken, however long nothing has come.
+        let asked_since = (woken.elapsed() >= UNUSED).then(|| std::mem::replace(woken, Instant::now()));
+        for reader in free {
+            asked_since.iter().for_each(|moment| unheard.extend(reader.release_unused(*moment)));
             reader.poll();
         }
-        state.unheard.extend(released);
-        let unheard = !state.unheard.is_empty();
+        let wake = asked_since.is_some() || !unheard.is_empty();
         drop(state);
-        if unheard {
+        if wake {
             self.cluster.notifier().notify();
         }
         // Takes a moment each: they say goodbye to their brokers.

@@ -1,4 +1,7 @@
 //! The partitions that a worker's tasks read. Tasks at the same position share one fetch, and one look at the partition's end.
+//!
+//! SLT-1  tasks that stood at the same position before a round stand at the same one behind it, though more comes while it lasts: where the first of
+//!        them stopped, the others stop.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +24,8 @@ pub(crate) struct Slots {
     slots: Vec<Option<Slot>>,
     /// Slots that were fetched from since [`Slots::forget_fetched`].
     fetched: Vec<usize>,
+    /// How many turns there have been.
+    turn: u64,
 }
 
 type LogId = usize;
@@ -33,6 +38,16 @@ pub(crate) struct Shared {
     pub next_offset: u64,
 }
 
+/// A fetch that others may share.
+#[derive(Debug)]
+struct Shareable {
+    /// Where it began.
+    from: u64,
+    /// In which turn.
+    turn: u64,
+    fetch: Shared,
+}
+
 #[derive(Debug)]
 struct Slot {
     log: Arc<dyn Log>,
@@ -41,8 +56,7 @@ struct Slot {
     /// Whether one of them wanted headers.
     headers: bool,
     end: u64,
-    /// By the offset they began at.
-    fetches: Vec<(u64, Shared)>,
+    fetches: Vec<Shareable>,
 }
 
 fn log_id(log: &Arc<dyn Log>) -> LogId {
@@ -128,11 +142,20 @@ impl Slots {
         }
     }
 
-    /// Up to about `rows_max` rows. `None`: nothing has come yet.
+    /// What is fetched from now on is for another task.
+    pub fn begin_turn(&mut self) {
+        self.turn += 1;
+    }
+
+    /// Up to about `rows_max` rows. `None`: nothing has come yet, or it is left for the next round (SLT-1).
     pub fn fetch(&mut self, id: SlotId, from: u64, rows_max: usize) -> Result<Option<Shared>> {
+        let turn = self.turn;
         let slot = self.slot_mut(id);
-        if let Some((_, fetch)) = slot.fetches.iter().find(|(begin, _)| *begin == from) {
-            return Ok(Some(fetch.clone()));
+        if let Some(shareable) = slot.fetches.iter().find(|shareable| shareable.from == from) {
+            return Ok(Some(shareable.fetch.clone()));
+        }
+        if slot.fetches.iter().any(|shareable| shareable.fetch.next_offset == from && shareable.turn != turn) {
+            return Ok(None);
         }
         let limit = FetchLimit { headers: slot.headers, ..FetchLimit::of(rows_max, FETCH_BYTES) };
         let fetch = slot.log.fetch_ready(&slot.partition, from, limit)?;
@@ -145,7 +168,7 @@ impl Slots {
         }
         let fetch = Shared { entries: entries.into(), next_offset };
         if slot.readers > 1 {
-            slot.fetches.push((from, fetch.clone()));
+            slot.fetches.push(Shareable { from, turn, fetch: fetch.clone() });
             self.fetched.push(id.0);
         }
         Ok(Some(fetch))
@@ -191,6 +214,14 @@ mod tests {
         assert_eq!(slots.acquire(&log, &target, true).unwrap(), a);
         let with_headers = slots.fetch(a, 0, usize::MAX).unwrap().unwrap().entries;
         assert!(!Arc::ptr_eq(&one, &with_headers), "what was fetched for others may be without them");
+        slots.begin_turn();
+        let record = opaque::Record { key: None, value: None, timestamp_ms: 1, headers: &[] };
+        log.append(Transaction { appends: vec![Append { target: target.clone(), entry: Entry::opaque(opaque::batch([record])) }] })
+            .unwrap();
+        slots.refresh_all();
+        assert!(slots.fetch(b, 1, usize::MAX).unwrap().is_none(), "the one before has stopped there");
+        slots.forget_fetched();
+        assert!(slots.fetch(b, 1, usize::MAX).unwrap().is_some());
         slots.forget_fetched();
         slots.release(a);
         slots.release(b);
