@@ -38,8 +38,8 @@ pub(super) struct Cursor {
     /// Whether that is waited for.
     pub waits: bool,
     pub trimmed: u64,
-    /// How many tasks the worker had built when it was last looked where the partition ends, for those that hand over.
-    pub looked: u64,
+    /// For those that hand over: where the partition ended when the worker had built so many tasks. What a slot says of the end may be beyond it.
+    pub end_seen: (u64, u64),
 }
 
 /// What an input has next.

@@ -148,7 +148,7 @@ impl RunningTask {
                 asked: None,
                 waits: false,
                 trimmed: range.start,
-                looked: 0,
+                end_seen: (0, 0),
             });
             if next < range.start {
                 refused = refused.or(self.lose(runtime, index, range, slots).err());
@@ -397,11 +397,11 @@ impl RunningTask {
     /// Where the partition ends that the input reads, as was seen when the worker had built its task `since`, or later. It has built `built` by now.
     pub fn end_since(&mut self, input: usize, since: u64, built: u64, slots: &mut Slots) -> Option<u64> {
         let cursor = &mut self.cursors[input];
-        if cursor.looked < since {
+        if cursor.end_seen.0 < since {
             slots.refresh(cursor.slot).ok()?;
-            cursor.looked = built;
+            cursor.end_seen = (built, slots.end(cursor.slot));
         }
-        Some(slots.end(cursor.slot))
+        Some(cursor.end_seen.1)
     }
 
     pub fn receive(&mut self, input: usize, entry: Entry, now_ms: i64) -> Result<(), String> {
