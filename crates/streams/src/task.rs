@@ -183,7 +183,10 @@ impl Task {
 
     /// What a fetch of `input` brought goes up to `offset`, with offsets behind its last row that no reader sees a row at.
     pub fn pass(&mut self, input: usize, offset: u64) {
-        self.inputs[input].pass(offset);
+        // What stops it stays before it.
+        if !self.is_at_fault() {
+            self.inputs[input].pass(offset);
+        }
     }
 
     /// `input` is caught up and has been silent for its `idle_timeout`, or is not any more. Rows wake it, too.

@@ -1,9 +1,13 @@
+use std::sync::Arc;
+
 use millpond_log::opaque::{Columns, Record, batch};
-use millpond_log::{Entry, Payload};
-use millpond_streams::Error;
+use millpond_log::{Entry, Fetched, Payload};
+use millpond_state::memory::MemoryBackend;
 use millpond_streams::driver::{Driver, Pace};
 use millpond_streams::operator::IncidentKind;
+use millpond_streams::task::Stores;
 use millpond_streams::topology::{OnError, OperatorSpec, RecordLayout, SourceColumn, SourceSpec, Windowed};
+use millpond_streams::{Error, Task, Topology};
 
 use crate::topologies::{json, layout, line, lines, node, schema, sink, source};
 
@@ -17,16 +21,21 @@ fn records(records: &[(Option<&'static str>, Option<&'static str>, i64)]) -> Ent
     Entry::opaque(batch(records.iter().map(record)))
 }
 
-fn from_json(on_error: OnError) -> Driver {
+const ONE_OF_THREE_IS_BAD: [(Option<&str>, Option<&str>, i64); 3] =
+    [(Some("1"), Some(r#"{"V": "a"}"#), 10), (Some("2"), Some("{oops"), 20), (None, None, 30)];
+
+fn json_to_out(on_error: OnError) -> Topology {
     let columns = "k:Int64 v:Utf8";
     let spec = SourceSpec { on_error, ..source("in", json(columns, 1)) };
-    let topology = line(vec![
+    line(vec![
         node("source", OperatorSpec::StreamSource(spec), &[], &schema(columns)),
         node("sink", OperatorSpec::Sink(sink("out", layout(columns, 1), 1, false)), &[0], &schema(columns)),
-    ]);
-    let mut driver = Driver::new(topology, &[("in", 1)]).unwrap();
-    let good = [(Some("1"), Some(r#"{"V": "a"}"#), 10), (Some("2"), Some("{oops"), 20), (None, None, 30)];
-    driver.write("in", 0, records(&good)).unwrap();
+    ])
+}
+
+fn from_json(on_error: OnError) -> Driver {
+    let mut driver = Driver::new(json_to_out(on_error), &[("in", 1)]).unwrap();
+    driver.write("in", 0, records(&ONE_OF_THREE_IS_BAD)).unwrap();
     driver
 }
 
@@ -60,6 +69,19 @@ fn what_stands_before_the_record_that_stops_a_query_is_processed() {
             driver.restart().unwrap();
         }
     }
+}
+
+#[test]
+fn offsets_without_records_are_not_passed_behind_the_record_that_stops_a_query() {
+    let stores = Stores::new(Arc::new(MemoryBackend::new()));
+    let mut task = Task::build("query", &json_to_out(OnError::Stop).sub_topologies[0], 0, &stores).unwrap();
+    task.seek(0, 0);
+    let fetched = Fetched { base_offset: 0, offsets: None, next_offset: 3, entry: Arc::new(records(&ONE_OF_THREE_IS_BAD)) };
+    task.process(0, &fetched, 0).unwrap();
+    task.commit(0).unwrap();
+    task.pass(0, 4);
+    assert_eq!(task.inputs()[0].position, Some(1));
+    assert!(matches!(task.set_end(0, 0), Err(Error::Undecodable { offset: 1, .. })));
 }
 
 #[test]
