@@ -77,8 +77,8 @@ impl State {
         Some(order)
     }
 
-    fn end(&mut self, number: u64) {
-        self.making.retain(|making| making.number != number);
+    fn end(&mut self, order: &Order) {
+        self.making.retain(|making| !Arc::ptr_eq(&making.progress, &order.progress));
     }
 }
 
@@ -110,10 +110,9 @@ impl Builders {
         while let Some(order) = state.begin() {
             drop(state);
             let made = make(&order.query, &order.progress, &order.decodings).map(Box::new);
-            let Order { number, worker, query, progress, .. } = order;
-            runtime.mailboxes[worker].send(Request::Made { number, query, progress, made });
+            runtime.mailboxes[order.worker].send(Request::Made { number: order.number, made });
             state = self.state.lock();
-            state.end(number);
+            state.end(&order);
             self.ended.notify_all();
         }
         state.threads -= 1;

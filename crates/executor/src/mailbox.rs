@@ -8,7 +8,6 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::builders::Made;
-use crate::progress::TaskProgress;
 use crate::query::RunningQuery;
 use crate::signal::Latch;
 
@@ -28,7 +27,7 @@ pub(crate) enum Request {
     /// Build the tasks that have become this process's.
     Adopt,
     /// Run the task that was ordered by that number; or, since it could not be made, stop its query.
-    Made { number: u64, query: Arc<RunningQuery>, progress: Arc<TaskProgress>, made: Result<Box<Made>, String> },
+    Made { number: u64, made: Result<Box<Made>, String> },
     /// Commit everything and end the thread.
     Shutdown,
 }

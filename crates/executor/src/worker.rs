@@ -48,8 +48,6 @@ pub(crate) struct Worker {
     runtime: Arc<Runtime>,
     mailbox: Arc<Mailbox>,
     placement: Placement,
-    /// Queries to be started once it is settled.
-    to_start: Vec<(Arc<RunningQuery>, u64)>,
     slots: Slots,
     decodings: Decodings,
     /// Tasks that are being made.
@@ -103,7 +101,6 @@ impl Worker {
             runtime,
             mailbox,
             placement,
-            to_start: Vec::new(),
             slots: Slots::default(),
             decodings: Decodings::default(),
             awaited: Vec::new(),
@@ -143,8 +140,9 @@ impl Worker {
     fn serve(&mut self) -> bool {
         for request in self.mailbox.take() {
             match request {
-                Request::Start { query, generation } if self.placement.is_settled() => self.start(&query, generation),
-                Request::Start { query, generation } => self.to_start.push((query, generation)),
+                // What is to be built is when the placement is settled.
+                Request::Start { .. } | Request::Adopt if !self.placement.is_settled() => {}
+                Request::Start { query, generation } => self.start(&query, generation),
                 Request::Stop { query, generation, commit, done } => {
                     let dirty = self.tasks.iter().any(|task| Arc::ptr_eq(&task.query, &query) && task.is_dirty());
                     if commit && dirty {
@@ -165,13 +163,10 @@ impl Worker {
                 Request::Placed { number } => {
                     if self.placement.settle(number) {
                         self.adopt();
-                        std::mem::take(&mut self.to_start).iter().for_each(|(query, generation)| self.start(query, *generation));
                     }
                 }
-                // What is to be adopted is when the placement is settled.
-                Request::Adopt if !self.placement.is_settled() => {}
                 Request::Adopt => self.adopt(),
-                Request::Made { number, query, progress, made } => self.made(number, &query, &progress, made),
+                Request::Made { number, made } => self.made(number, made),
                 Request::Shutdown => {
                     self.commit(Which::All);
                     return false;
@@ -222,14 +217,14 @@ impl Worker {
     }
 
     /// What was ordered has come; it may not be awaited any more.
-    fn made(&mut self, number: u64, query: &Arc<RunningQuery>, progress: &Arc<TaskProgress>, made: Result<Box<Made>, String>) {
+    fn made(&mut self, number: u64, made: Result<Box<Made>, String>) {
         let Some(index) = self.awaited.iter().position(|awaited| awaited.number == number) else { return };
-        self.awaited.swap_remove(index);
-        if self.runtime.may_build(query, progress) {
-            self.take_in(query, progress, made);
+        let Awaited { query, progress, .. } = self.awaited.swap_remove(index);
+        if self.runtime.may_build(&query, &progress) {
+            self.take_in(&query, &progress, made);
         }
         if let Some(generation) = query.live_generation() {
-            self.tell_built(query, generation);
+            self.tell_built(&query, generation);
         }
     }
 

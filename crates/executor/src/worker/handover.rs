@@ -20,7 +20,7 @@ use millpond_log::{Append, Appended, TopicPartition, is_repartition};
 
 use super::running::RunningTask;
 use super::{Failure, Worker};
-use crate::query::{RunningQuery, State};
+use crate::query::State;
 
 /// What a task has in the partitions of repartition topics.
 #[derive(Debug)]
@@ -99,14 +99,11 @@ impl Worker {
         if !sender.hands_over() || sender.ways.through {
             return false;
         }
-        let is_of_query = |query: &Arc<RunningQuery>| Arc::ptr_eq(query, &sender.query);
-        if self.awaited.iter().any(|awaited| is_of_query(&awaited.query)) && sender.query.state() == State::Starting {
+        if self.awaited.iter().any(|awaited| Arc::ptr_eq(&awaited.query, &sender.query)) && sender.query.state() == State::Starting {
             return true;
         }
-        let is_receiver = |task: &RunningTask| is_of_query(&task.query) && task.generation == sender.generation;
-        let receivers = self.tasks.iter().enumerate().filter(|(_, task)| is_receiver(task));
-        let receivers: Vec<(usize, usize)> =
-            receivers.flat_map(|(to, task)| task.inputs_from(sender).map(move |input| (to, input))).collect();
+        let receivers = self.of_the_same(sender).filter_map(|(to, task)| Some((to, task.input_from(sender, &self.slots)?)));
+        let receivers: Vec<(usize, usize)> = receivers.collect();
         let (mut through, mut held_up) = (true, false);
         for (to, input) in receivers {
             match self.written(from, to, input) {
@@ -118,6 +115,11 @@ impl Worker {
         }
         self.tasks[from].ways.through = through && !held_up;
         held_up
+    }
+
+    /// The tasks of a sender's query, itself included.
+    fn of_the_same(&self, sender: &RunningTask) -> impl Iterator<Item = (usize, &RunningTask)> {
+        self.tasks.iter().enumerate().filter(|(_, task)| task.is_of(&sender.query, sender.generation))
     }
 
     /// What `from` has written to the partition that an input of `to` reads, as far as it is known, or can be found out.
@@ -161,15 +163,13 @@ impl Worker {
     /// Who can be handed what `from` has for the partition, and the input that it reads it with.
     fn receiver(&self, from: usize, target: &TopicPartition) -> Option<(usize, usize)> {
         let sender = &self.tasks[from];
-        let mut others = self.tasks.iter().enumerate().filter(|(_, task)| task.is_of(&sender.query, sender.generation));
-        let (to, input) = others.find_map(|(to, task)| Some((to, task.input_of(target, &self.slots)?)))?;
+        let (to, input) = self.of_the_same(sender).find_map(|(to, task)| Some((to, task.input_of(target, &self.slots)?)))?;
         let processed = self.tasks[to].receives(input)?;
         let has_come = |channel: usize| {
-            let mut senders = self.tasks.iter().filter(|task| task.is_of(&sender.query, sender.generation));
             let is_sender = |task: &RunningTask| {
                 task.progress.sub_topology == sender.progress.sub_topology && task.progress.partition as usize == channel
             };
-            senders.any(|task| is_sender(task) && task.ways.are_through(target, processed))
+            self.of_the_same(sender).any(|(_, task)| is_sender(task) && task.ways.are_through(target, processed))
         };
         let comes_in_order = || self.tasks[to].task.idle_channels(input).all(has_come);
         (sender.ways.are_through(target, processed) && comes_in_order()).then_some((to, input))

@@ -372,11 +372,10 @@ impl RunningTask {
         self.cursors.iter().position(|cursor| slots.partition(cursor.slot) == partition)
     }
 
-    /// Those of its inputs that `sender` can hand something, sooner or later.
-    pub fn inputs_from(&self, sender: &RunningTask) -> impl Iterator<Item = usize> {
-        let read = self.task.inputs();
-        let reads = |input: &usize| read.len() == 1 && sender.repartitions.contains(&read[*input].topic);
-        (0..read.len()).filter(reads).collect::<Vec<_>>().into_iter()
+    /// Its input, if there is one only and `sender` can hand it something, sooner or later.
+    pub fn input_from(&self, sender: &RunningTask, slots: &Slots) -> Option<usize> {
+        let reads = |cursor: &Cursor| sender.repartitions.contains(&slots.partition(cursor.slot).topic);
+        self.cursors.iter().position(reads).filter(|_| self.cursors.len() == 1)
     }
 
     pub fn partition<'a>(&self, input: usize, slots: &'a Slots) -> &'a TopicPartition {
