@@ -16,6 +16,10 @@ use hashbrown::HashMap;
 /// Why a record cannot be read, for the processing log.
 pub(crate) type Reason = String;
 
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, Reason> {
+    simdutf8::compat::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))
+}
+
 pub(crate) struct Column {
     data_type: DataType,
     /// Inside a nested type a null may be forbidden; at the top a bad record is always null.

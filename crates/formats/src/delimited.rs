@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::column::{Column, Reason, Values};
+use crate::column::{Column, Reason, Values, utf8};
 use crate::json::Cells;
 use crate::{decimal, double};
 
@@ -16,7 +16,7 @@ pub(crate) fn read_record(
     slots: &[Option<usize>],
     columns: &mut [Column],
 ) -> Result<(), Reason> {
-    let line = std::str::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))?;
+    let line = utf8(bytes)?;
     // Some producers leave the line's end in.
     let line = line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
     let mut found = 0;

@@ -5,7 +5,7 @@ mod read;
 mod scan;
 mod write;
 
-use crate::column::{Column, Reason};
+use crate::column::{Column, Reason, utf8};
 
 pub use path::JsonPath;
 pub(crate) use read::{read_fields, read_map, read_value};
@@ -20,7 +20,7 @@ pub(crate) fn read_record(
     slots: &[Option<usize>],
     columns: &mut [Column],
 ) -> Result<(), Reason> {
-    let mut scanner = Scanner::new(text(bytes)?);
+    let mut scanner = Scanner::new(utf8(bytes)?);
     if scanner.null()? {
         columns.iter_mut().for_each(Column::append_null);
         return scanner.end();
@@ -31,7 +31,7 @@ pub(crate) fn read_record(
 
 /// Reads the whole document as one value; only checks it when no column is wanted.
 pub(crate) fn read_document(bytes: &[u8], column: Option<&mut Column>) -> Result<(), Reason> {
-    let mut scanner = Scanner::new(text(bytes)?);
+    let mut scanner = Scanner::new(utf8(bytes)?);
     match column {
         Some(column) => read_value(&mut scanner, column)?,
         None => {
@@ -39,8 +39,4 @@ pub(crate) fn read_document(bytes: &[u8], column: Option<&mut Column>) -> Result
         }
     }
     scanner.end()
-}
-
-fn text(bytes: &[u8]) -> Result<&str, Reason> {
-    std::str::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))
 }

@@ -1,6 +1,6 @@
 //! Kafka's primitive serializers: one value, nothing around it.
 
-use crate::column::{Column, Reason, Values};
+use crate::column::{Column, Reason, Values, utf8};
 use crate::json::Cells;
 
 pub(crate) fn read(bytes: &[u8], column: &mut Column) -> Result<(), Reason> {
@@ -9,7 +9,7 @@ pub(crate) fn read(bytes: &[u8], column: &mut Column) -> Result<(), Reason> {
         Values::Bigint(values) => values.push(i64::from_be_bytes(sized(bytes)?)),
         Values::Double(values) => values.push(f64::from_be_bytes(sized(bytes)?)),
         Values::Varchar { .. } => {
-            let text = std::str::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))?;
+            let text = utf8(bytes)?;
             return column.append_bytes(text.as_bytes());
         }
         _ => return column.append_bytes(bytes),

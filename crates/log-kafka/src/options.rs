@@ -27,7 +27,7 @@ pub struct Options {
 }
 
 /// What exactly-once rests upon is not the user's to set.
-const OWN: [&str; 16] = [
+const OWN: [&str; 21] = [
     "bootstrap.servers",
     "client.id",
     "group.id",
@@ -38,9 +38,14 @@ const OWN: [&str; 16] = [
     "heartbeat.interval.ms",
     "max.poll.interval.ms",
     "transactional.id",
+    "transaction.timeout.ms",
+    "message.timeout.ms",
+    "connections.max.idle.ms",
+    "acks",
     "enable.idempotence",
     "isolation.level",
     "enable.auto.commit",
+    "enable.auto.offset.store",
     "enable.partition.eof",
     "auto.offset.reset",
     "allow.auto.create.topics",
@@ -140,10 +145,17 @@ impl Options {
     /// Sees what no transaction has committed yet, too.
     pub(crate) fn uncommitted_consumer(&self) -> ClientConfig {
         let mut config = self.base();
-        if self.properties.iter().all(|(name, _)| name != "socket.timeout.ms") {
-            // A broker that does not answer for so long, where it is to answer after 100 ms, never will on that connection.
-            config.set("socket.timeout.ms", "15000");
-        }
+        self.preset(
+            &mut config,
+            &[
+                // A broker that does not answer for so long, where it is to answer after 100 ms, never will on that connection.
+                ("socket.timeout.ms", "15000"),
+                ("fetch.wait.max.ms", "100"),
+                ("fetch.error.backoff.ms", "50"),
+                ("queued.min.messages", "200000"),
+                ("queued.max.messages.kbytes", "65536"),
+            ],
+        );
         config
             .set("group.id", format!("millpond-{}", self.service_id))
             .set("isolation.level", "read_uncommitted")
@@ -151,11 +163,7 @@ impl Options {
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
-            .set("allow.auto.create.topics", "false")
-            .set("fetch.wait.max.ms", "100")
-            .set("fetch.error.backoff.ms", "50")
-            .set("queued.min.messages", "200000")
-            .set("queued.max.messages.kbytes", "65536");
+            .set("allow.auto.create.topics", "false");
         config
     }
 
@@ -202,6 +210,16 @@ impl Options {
     /// `name`: among those of the process.
     pub(crate) fn transactional_producer(&self, name: &str) -> ClientConfig {
         let mut config = self.base();
+        self.preset(
+            &mut config,
+            &[
+                ("linger.ms", "5"),
+                ("batch.size", "262144"),
+                ("compression.type", "lz4"),
+                ("queue.buffering.max.messages", "500000"),
+                ("message.max.bytes", "67108864"),
+            ],
+        );
         config
             .set("transactional.id", format!("{}-{}-{name}", self.service_id, self.instance))
             .set("enable.idempotence", "true")
@@ -212,13 +230,15 @@ impl Options {
             // When librdkafka 2.12 has asked in vain who coordinates the group, it asks again when a connection comes or goes, whatever the timeout of
             // the transaction's offsets says (`rd_kafka_coord_req_fsm`): so let one go.
             .set("connections.max.idle.ms", "5000")
-            .set("message.timeout.ms", "15000")
-            .set("linger.ms", "5")
-            .set("batch.size", "262144")
-            .set("compression.type", "lz4")
-            .set("queue.buffering.max.messages", "500000")
-            .set("message.max.bytes", "67108864");
+            .set("message.timeout.ms", "15000");
         config
+    }
+
+    /// What a property that was given overrides.
+    fn preset(&self, config: &mut ClientConfig, presets: &[(&str, &str)]) {
+        for (name, value) in presets.iter().filter(|(name, _)| self.properties.iter().all(|(given, _)| given != name)) {
+            config.set(*name, *value);
+        }
     }
 }
 
@@ -238,6 +258,14 @@ mod tests {
             let error = with(name, value).check().unwrap_err().to_string();
             assert!(error.contains(name) && !error.contains("hush"), "{error}");
         }
+    }
+
+    #[test]
+    fn properties_override_what_is_preset() {
+        let options = Options { properties: vec![("linger.ms".to_owned(), "20".to_owned())], ..Options::new("localhost:9092", "s") };
+        let (producer, consumer) = (options.transactional_producer("p"), options.consumer());
+        assert_eq!((producer.get("linger.ms"), producer.get("compression.type")), (Some("20"), Some("lz4")));
+        assert_eq!(consumer.get("queued.min.messages"), Some("200000"));
     }
 
     #[test]

@@ -38,6 +38,8 @@ struct Assigned {
     used: Instant,
     /// When somebody last counted on hearing of it.
     heard: Instant,
+    /// Rows that the last fetch took. As many are likely to come again, though fewer wait: more arrive while it reads.
+    taken: usize,
     /// Of the last records read.
     sizes: Sizes,
 }
@@ -104,7 +106,8 @@ impl Reader {
         let start = record_at(&partition.topic, from);
         self.stand_at(partition, start)?;
         let assigned = self.partitions.get_mut(partition).expect("it was assigned just now");
-        let entries = if columns { Entries::columns(from) } else { Entries::opaque(assigned.queue.len(), assigned.sizes, limit) };
+        let entries =
+            if columns { Entries::columns(from) } else { Entries::opaque(assigned.queue.len().max(assigned.taken), assigned.sizes, limit) };
         let mut taken = Taken { entries, rows: 0, bytes: 0, next: start, failed: None };
         let deadline = Instant::now() + wait;
         while taken.failed.is_none() && taken.rows < limit.rows_max && taken.bytes < limit.bytes_max {
@@ -116,7 +119,7 @@ impl Reader {
             }
         }
         let now = Instant::now();
-        (assigned.next, assigned.used, assigned.heard) = (taken.next, now, now);
+        (assigned.next, assigned.taken, assigned.used, assigned.heard) = (taken.next, taken.rows, now, now);
         // Errors of the client as a whole are told to its context.
         self.poll();
         match taken.failed {
@@ -155,7 +158,8 @@ impl Reader {
                 queue.clear();
                 self.consumer.incremental_assign(&at(partition, Some(start)).map_err(fails)?).map_err(fails)?;
                 let now = Instant::now();
-                self.partitions.insert(partition.clone(), Assigned { queue, next: start, used: now, heard: now, sizes: Sizes::default() });
+                self.partitions
+                    .insert(partition.clone(), Assigned { queue, next: start, used: now, heard: now, taken: 0, sizes: Sizes::default() });
             }
         }
         Ok(())

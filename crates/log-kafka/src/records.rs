@@ -21,10 +21,12 @@ pub(crate) enum Entries {
 }
 
 impl Entries {
-    /// `waiting` records of such sizes, as far as the limit lets them come.
-    pub fn opaque(waiting: usize, sizes: Sizes, limit: FetchLimit) -> Entries {
+    /// So many records of about such sizes, as far as the limit lets them come. There is room for some more, and for somewhat larger ones: growing
+    /// copies everything.
+    pub fn opaque(records: usize, sizes: Sizes, limit: FetchLimit) -> Entries {
         let (rows_max, bytes_max) = (limit.rows_max.min(ENTRY_ROWS_MAX), limit.bytes_max.min(ENTRY_BYTES_MAX));
-        let expected = waiting.min(rows_max).min(bytes_max / (sizes.key + sizes.value).max(1));
+        let sizes = Sizes { key: with_slack(sizes.key), value: with_slack(sizes.value) };
+        let expected = with_slack(records).min(rows_max).min(bytes_max / (sizes.key + sizes.value).max(1));
         Entries::Opaque {
             done: Vec::new(),
             rows: Builder::with_room(expected, sizes),
@@ -70,6 +72,10 @@ impl Entries {
             Entries::Columns { done, .. } => done,
         }
     }
+}
+
+fn with_slack(number: usize) -> usize {
+    number + number / 8
 }
 
 fn cut(rows: &mut Builder, offsets: &mut Vec<u64>) -> Option<Fetched> {

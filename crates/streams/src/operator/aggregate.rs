@@ -46,8 +46,8 @@ use crate::{Batch, Error, Result};
 
 /// More groups than this are not held in memory: they are flushed before the commit.
 pub const HELD_GROUPS_MAX: usize = 262_144;
-/// The same before a repartition, where nothing but the log is saved by holding them.
-pub const PARTIAL_GROUPS_MAX: usize = 65_536;
+/// The same before a repartition, where nothing but the log is saved by holding them: as many as a processor's caches hold.
+pub const PARTIAL_GROUPS_MAX: usize = 16_384;
 
 pub struct Aggregate {
     phase: Phase,
@@ -65,6 +65,8 @@ pub struct Aggregate {
     output: SchemaRef,
     store: Option<GroupStore>,
     held: Held,
+    /// As many groups as the last time are likely to come.
+    expected: usize,
     held_groups_max: usize,
     /// Scratch.
     key: Vec<u8>,
@@ -116,6 +118,14 @@ impl Held {
             sources: Vec::new(),
         })
     }
+
+    fn reserve(&mut self, groups: usize) {
+        self.groups.reserve(groups);
+        self.timestamps.reserve(groups);
+        self.stream_times.reserve(groups);
+        self.slots.reserve(groups);
+        self.old.reserve(groups);
+    }
 }
 
 impl Prepared {
@@ -166,6 +176,7 @@ impl Aggregate {
             output: nullable(output),
             store,
             held: Held::new(&calls)?,
+            expected: 0,
             held_groups_max: if spec.phase == Phase::Partial { PARTIAL_GROUPS_MAX } else { HELD_GROUPS_MAX },
             calls,
             key: vec![GROUP],
@@ -250,6 +261,9 @@ impl Aggregate {
     fn accumulate(&mut self, prepared: &Prepared, from: usize, once: bool) -> Result<usize> {
         let held = &mut self.held;
         let first_new = held.groups.len();
+        if first_new == 0 {
+            held.reserve(self.expected);
+        }
         self.indices.clear();
         let (timestamps, stream_times) = (prepared.timestamps.values(), prepared.stream_times.values());
         let mut to = prepared.len();
@@ -329,6 +343,7 @@ impl Aggregate {
         if self.held.groups.len() == 0 {
             return Ok(());
         }
+        self.expected = self.held.groups.len();
         let Held { groups, accumulators, timestamps, stream_times, slots, old, sources } =
             std::mem::replace(&mut self.held, Held::new(&self.calls)?);
         let mut states = accumulators.states()?;

@@ -17,6 +17,14 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
+    /// Room for so many more.
+    pub(crate) fn reserve(&mut self, groups: usize) {
+        let hashes = &self.hashes;
+        self.table.reserve(groups, |group| hashes[*group as usize]);
+        self.hashes.reserve(groups);
+        self.ends.reserve(groups);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
