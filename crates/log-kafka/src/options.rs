@@ -27,7 +27,7 @@ pub struct Options {
 }
 
 /// What exactly-once rests upon is not the user's to set.
-const OWN: [&str; 21] = [
+const OWN: [&str; 20] = [
     "bootstrap.servers",
     "client.id",
     "group.id",
@@ -40,7 +40,6 @@ const OWN: [&str; 21] = [
     "transactional.id",
     "transaction.timeout.ms",
     "message.timeout.ms",
-    "connections.max.idle.ms",
     "acks",
     "enable.idempotence",
     "isolation.level",
@@ -50,6 +49,20 @@ const OWN: [&str; 21] = [
     "auto.offset.reset",
     "allow.auto.create.topics",
 ];
+
+/// Other names of properties that are set here: rdkafka sets both, in any order.
+const ALIASES: [(&str, &str); 6] = [
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("request.required.acks", "acks"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("auto.commit.enable", "enable.auto.commit"),
+    ("compression.codec", "compression.type"),
+    ("queue.buffering.max.ms", "linger.ms"),
+];
+
+fn canonical(name: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name)
+}
 
 /// What Kafka takes for an instance, beside letters and digits.
 const INSTANCE_SIGNS: &str = "._-";
@@ -102,7 +115,7 @@ impl Options {
             )));
         }
         for (name, value) in &self.properties {
-            if OWN.contains(&name.as_str()) {
+            if OWN.contains(&canonical(name)) {
                 return Err(Error::Setting(format!("the Kafka property \"{name}\" is set by Millpond itself")));
             }
             // One at a time, so that the error can name it without its value.
@@ -116,7 +129,7 @@ impl Options {
     fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         for (name, value) in &self.properties {
-            config.set(name, value);
+            config.set(canonical(name), value);
         }
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", format!("millpond-{}-{}", self.service_id, self.instance));
         // A topic that is gone is known to be gone soon.
@@ -236,7 +249,7 @@ impl Options {
 
     /// What a property that was given overrides.
     fn preset(&self, config: &mut ClientConfig, presets: &[(&str, &str)]) {
-        for (name, value) in presets.iter().filter(|(name, _)| self.properties.iter().all(|(given, _)| given != name)) {
+        for (name, value) in presets.iter().filter(|(name, _)| self.properties.iter().all(|(given, _)| canonical(given) != *name)) {
             config.set(*name, *value);
         }
     }
@@ -254,7 +267,12 @@ mod tests {
         };
         with("sasl.password", "hush").check().unwrap();
         assert!(!format!("{:?}", with("sasl.password", "hush")).contains("hush"));
-        for (name, value) in [("isolation.level", "read_uncommitted"), ("sasl.pasword", "hush"), ("socket.timeout.ms", "hush")] {
+        for (name, value) in [
+            ("isolation.level", "read_uncommitted"),
+            ("request.required.acks", "1"),
+            ("sasl.pasword", "hush"),
+            ("socket.timeout.ms", "hush"),
+        ] {
             let error = with(name, value).check().unwrap_err().to_string();
             assert!(error.contains(name) && !error.contains("hush"), "{error}");
         }
@@ -262,9 +280,15 @@ mod tests {
 
     #[test]
     fn properties_override_what_is_preset() {
-        let options = Options { properties: vec![("linger.ms".to_owned(), "20".to_owned())], ..Options::new("localhost:9092", "s") };
+        let options = Options {
+            properties: vec![("linger.ms".to_owned(), "20".to_owned()), ("compression.codec".to_owned(), "zstd".to_owned())],
+            ..Options::new("localhost:9092", "s")
+        };
         let (producer, consumer) = (options.transactional_producer("p"), options.consumer());
-        assert_eq!((producer.get("linger.ms"), producer.get("compression.type")), (Some("20"), Some("lz4")));
+        assert_eq!(
+            ["linger.ms", "compression.type", "compression.codec", "batch.size"].map(|name| producer.get(name)),
+            [Some("20"), Some("zstd"), None, Some("262144")]
+        );
         assert_eq!(consumer.get("queued.min.messages"), Some("200000"));
     }
 

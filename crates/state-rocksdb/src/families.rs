@@ -81,7 +81,7 @@ pub(crate) fn tune(memory_bytes: usize, horizons: &Arc<Horizons>) -> (Options, V
                 options.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Lz4]);
                 options.set_bottommost_compression_type(DBCompressionType::Zstd);
                 options.set_bottommost_compression_options(DEFAULT_WINDOW_BITS, ZSTD_FAST, 0, 0, true);
-                // Half as many compactions of a store that grows fast. Lookups go by the Bloom filters.
+                // Half as many compactions of a store that grows fast. Lookups go by the Bloom filters; scans merge up to so many files.
                 options.set_level_zero_file_num_compaction_trigger(8);
                 options.set_compaction_filter_factory(ExpiryFilterFactory::new(horizons.clone()));
             }
