@@ -57,8 +57,10 @@ pub(crate) struct Worker {
     tasks: Vec<RunningTask>,
     /// How many it has run so far.
     built: u64,
-    /// Whose turn it is.
+    /// Whose turn it is in the round.
     next_task: usize,
+    /// Whether some task had something to do in it.
+    progressed: bool,
     pace: Pace,
     throttle: Throttle,
     /// When the next commit is due.
@@ -108,6 +110,7 @@ impl Worker {
             tasks: Vec::new(),
             built: 0,
             next_task: 0,
+            progressed: false,
             pace,
             throttle: Throttle::default(),
             commit_at_ms: None,
@@ -118,7 +121,8 @@ impl Worker {
 
     pub fn run(mut self) {
         while self.serve() {
-            if self.mailbox.take_wake() {
+            // Within a round tasks at the same position are to see the same end (SLT-1).
+            if self.next_task == 0 && self.mailbox.take_wake() {
                 self.slots.refresh_all();
             }
             let begun = Instant::now();
@@ -130,7 +134,6 @@ impl Worker {
             } else if self.commit_is_due() {
                 self.commit(Which::Due);
             } else if !progressed && !self.mailbox.has_requests() {
-                self.forget();
                 self.mailbox.sleep(self.patience());
             }
         }
@@ -329,23 +332,19 @@ impl Worker {
         }
     }
 
-    /// One turn for each task that has something to do; broken off when there is a request, or a commit is due. True: there may be more.
+    /// One turn for each task that has something to do; broken off when there is a request, or a commit is due, and gone on with the next time.
+    /// True: there may be more.
     fn round(&mut self) -> bool {
-        let mut progressed = false;
-        let mut failures = Vec::new();
-        for _ in 0..self.tasks.len() {
+        while self.next_task < self.tasks.len() {
             if self.mailbox.has_requests() || self.commit_is_due() {
-                progressed = true;
-                break;
+                return true;
             }
-            self.next_task = (self.next_task + 1) % self.tasks.len();
-            if self.next_task == 0 {
-                self.forget();
-            }
-            if self.is_held_up(self.next_task) {
+            let index = self.next_task;
+            self.next_task += 1;
+            if self.is_held_up(index) {
                 continue;
             }
-            let task = &mut self.tasks[self.next_task];
+            let task = &mut self.tasks[index];
             if !task.is_runnable(&self.slots) {
                 continue;
             }
@@ -355,7 +354,7 @@ impl Worker {
             self.slots.begin_turn();
             match task.turn(&self.runtime, &mut self.slots, rows_max, now_ms) {
                 Ok(turn) => {
-                    progressed |= turn.progressed;
+                    self.progressed |= turn.progressed;
                     self.dirty_bytes += task.dirty_bytes - dirty_bytes;
                     let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
                     self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
@@ -363,23 +362,23 @@ impl Worker {
                     if turn.rows > 0 {
                         task.live_until_ms = now_ms.saturating_add(LIVE_MS);
                     }
-                    failures.extend(self.hand_over(self.next_task, now_ms).err());
+                    if let Err(failure) = self.hand_over(index, now_ms) {
+                        self.fail([failure]);
+                        return true;
+                    }
                 }
-                Err(reason) => failures.push(task.failure(reason)),
-            }
-            if !failures.is_empty() {
-                progressed = true;
-                break;
+                Err(reason) => {
+                    let failure = task.failure(reason);
+                    self.fail([failure]);
+                    return true;
+                }
             }
         }
-        self.fail(failures);
-        progressed
-    }
-
-    /// All tasks have had their turn: what was fetched and decoded for them need not be held. A round that is broken off goes on with it.
-    fn forget(&mut self) {
+        // All have had their turn: what was fetched and decoded for them need not be held.
         self.slots.forget_fetched();
         self.decodings.forget();
+        self.next_task = 0;
+        std::mem::take(&mut self.progressed)
     }
 
     /// Idle inputs, when the next commit is due, and whether what is behind has to give way.

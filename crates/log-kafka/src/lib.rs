@@ -19,6 +19,7 @@
 mod cluster;
 mod columns;
 mod connected;
+mod consumer;
 mod context;
 mod coordinators;
 mod error;

@@ -53,8 +53,8 @@ impl KafkaLog {
     }
 
     /// How many consumers read for it at present.
-    pub fn readers(&self) -> usize {
-        self.readers.count()
+    pub fn consumers(&self) -> usize {
+        self.readers.consumers()
     }
 
     fn open(cluster: Arc<Cluster>, producers: Vec<Producer>, fence: Option<Fence>) -> KafkaLog {
@@ -91,11 +91,13 @@ impl Log for KafkaLog {
     }
 
     fn known_end(&self, partition: &TopicPartition) -> Result<u64> {
-        match self.readers.known_end(partition) {
-            Some(end) => Ok(offset_of(&partition.topic, end)),
-            // Beyond the end, so that it is asked for again.
-            None => Ok(self.cluster.offsets(partition)?.end + u64::from(self.readers.is_unheard(partition))),
-        }
+        let known = self.readers.known(partition);
+        let end = match known.end {
+            Some(end) => offset_of(&partition.topic, end),
+            None => self.cluster.offsets(partition)?.end,
+        };
+        // Beyond the end, so that it is asked for again.
+        Ok(end + u64::from(known.unheard))
     }
 
     fn append(&self, transaction: Transaction) -> Result<Vec<Appended>> {

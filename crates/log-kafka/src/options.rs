@@ -18,6 +18,8 @@ pub struct Options {
     pub session_timeout: Duration,
     /// How many transactions may be under way at the same time.
     pub producers: usize,
+    /// How many consumers the partitions of users' topics are spread over.
+    pub consumers: usize,
     /// How many brokers keep each topic that is made; `None`: as the broker's configuration says.
     pub replicas: Option<u16>,
     /// librdkafka's properties by name, secrets among them: they are never printed.
@@ -83,6 +85,7 @@ impl std::fmt::Debug for Options {
             .field("instance", &self.instance)
             .field("session_timeout", &self.session_timeout)
             .field("producers", &self.producers)
+            .field("consumers", &self.consumers)
             .field("replicas", &self.replicas)
             .field("properties", &names)
             .field("timeout", &self.timeout)
@@ -98,6 +101,7 @@ impl Options {
             instance: "single".to_owned(),
             session_timeout: Duration::from_secs(10),
             producers: 4,
+            consumers: 2,
             replicas: None,
             properties: Vec::new(),
             timeout: Duration::from_secs(30),

@@ -24,6 +24,8 @@ pub(crate) const CHUNK: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct PartitionQueue {
     events: EventQueue,
+    topic: CString,
+    number: i32,
 }
 
 /// What a queue holds.
@@ -61,18 +63,16 @@ impl PartitionQueue {
         };
         // SAFETY: the queue is ours.
         unsafe { rd::rd_kafka_queue_forward(events.as_ptr(), null_mut()) };
-        Some(PartitionQueue { events })
+        Some(PartitionQueue { events, topic, number })
     }
 
     /// Where the partition ended at the last answer of its broker, uncommitted records included; `None`: there was none yet.
-    pub fn known_end<C: ConsumerContext + ClientContext>(&self, consumer: &BaseConsumer<C>, partition: &TopicPartition) -> Option<u64> {
-        let topic = CString::new(&*partition.topic).ok()?;
-        let number = i32::try_from(partition.partition).ok()?;
+    pub fn known_end<C: ConsumerContext + ClientContext>(&self, consumer: &BaseConsumer<C>) -> Option<u64> {
         let (mut low, mut high) = (0, -1);
         // SAFETY: the client outlives the call; the name is a C string; both numbers are ours.
         let code = unsafe {
             let client = consumer.client().native_ptr();
-            rd::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), number, &raw mut low, &raw mut high)
+            rd::rd_kafka_get_watermark_offsets(client, self.topic.as_ptr(), self.number, &raw mut low, &raw mut high)
         };
         let known = code == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
         u64::try_from(high).ok().filter(|_| known)

@@ -1,37 +1,25 @@
-//! A consumer that reads partitions from wherever it is asked to, one place per partition.
+//! Reads one partition from wherever it is asked to, through a consumer that others use for theirs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
 use millpond_log::opaque::{Columns, Sizes};
 use millpond_log::{Error, Fetch, FetchLimit, Payload, Result, TopicPartition};
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::{Offset, TopicPartitionList};
 
-use crate::cluster::Cluster;
 use crate::columns::{offset_of, record_at};
-use crate::context::Context;
+use crate::consumer::Consumer;
 use crate::error::told;
 use crate::queue::{CHUNK, Message, PartitionQueue};
 use crate::records::Entries;
 
-/// A partition that was just assigned cannot be sought in yet.
-const SEEK_PAUSE: Duration = Duration::from_millis(5);
-/// A broker says within that who leads a topic's partitions, or librdkafka finds out by itself.
-const LEADERS_TIMEOUT: Duration = Duration::from_millis(500);
-
-pub(crate) struct Reader {
-    // Before the consumer, whose queues they are.
-    partitions: HashMap<TopicPartition, Assigned>,
-    consumer: BaseConsumer<Context>,
-    cluster: Arc<Cluster>,
-}
-
+/// The partition is the consumer's from [`Reader::open`] to [`Reader::close`].
 #[derive(Debug)]
-struct Assigned {
+pub(crate) struct Reader {
+    partition: TopicPartition,
+    // Before the consumer, whose queue it is.
     queue: PartitionQueue,
+    consumer: Arc<Consumer>,
     /// The offset of the record that is read next.
     next: u64,
     /// When it was last read.
@@ -58,163 +46,116 @@ enum Failed {
     Partition(Code, String),
 }
 
-impl std::fmt::Debug for Reader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("partitions", &self.partitions).finish_non_exhaustive()
-    }
-}
-
 impl Reader {
-    pub fn new(cluster: &Arc<Cluster>) -> Result<Reader> {
-        Ok(Reader { partitions: HashMap::new(), consumer: cluster.consumer()?, cluster: Arc::clone(cluster) })
+    /// Nobody else may read the partition through this consumer. `known`: the consumer reads others of the topic.
+    pub fn open(consumer: Arc<Consumer>, partition: &TopicPartition, start: u64, known: bool) -> Result<Reader> {
+        if !known {
+            consumer.ask_for_leaders(&partition.topic);
+        }
+        let queue = PartitionQueue::open(&consumer.client, partition, consumer.cluster.notifier())
+            .ok_or_else(|| Error::Storage(format!("Kafka: no queue for {partition}")))?;
+        queue.clear();
+        consumer.assign(partition, start)?;
+        tracing::debug!(target: "kafka", %partition, start, consumer = consumer.number, "reading");
+        let now = Instant::now();
+        Ok(Reader { partition: partition.clone(), queue, consumer, next: start, used: now, heard: now, taken: 0, sizes: Sizes::default() })
     }
 
-    /// Where it stands in the partition, and since when; `None`: it does not read it.
-    pub fn place(&self, partition: &TopicPartition) -> Option<(u64, Instant)> {
-        self.partitions.get(partition).map(|assigned| (assigned.next, assigned.used))
+    pub fn close(self) {
+        self.consumer.unassign(&self.partition);
+        self.queue.clear();
     }
 
-    /// Whether there is more of the partition here, which nobody has asked for so long.
-    pub fn has_left(&self, partition: &TopicPartition, since: Duration) -> bool {
-        self.partitions.get(partition).is_some_and(|assigned| assigned.used.elapsed() >= since && !assigned.queue.is_empty())
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
     }
 
-    /// Whether it reads nothing.
-    pub fn is_idle(&self) -> bool {
-        self.partitions.is_empty()
+    /// The consumer's number.
+    pub fn consumer(&self) -> usize {
+        self.consumer.number
+    }
+
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub fn used(&self) -> Instant {
+        self.used
+    }
+
+    /// When somebody last counted on hearing of more.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Whether there is more here, which nobody has asked for so long.
+    pub fn has_left(&self, since: Duration) -> bool {
+        self.used.elapsed() >= since && !self.queue.is_empty()
     }
 
     /// Who asks counts on hearing of more.
-    pub fn known_end(&mut self, partition: &TopicPartition) -> Option<u64> {
-        let assigned = self.partitions.get_mut(partition)?;
+    pub fn known_end(&mut self) -> Option<u64> {
         // Where more waits, who asks may read elsewhere.
-        if assigned.queue.is_empty() {
-            assigned.heard = Instant::now();
+        if self.queue.is_empty() {
+            self.heard = Instant::now();
         }
         // As long as something is in the queue, the end of what was read for one, librdkafka does not tell of more: it has to be taken out.
-        let taken_out = (!assigned.queue.is_empty()).then_some(assigned.next + 1);
-        assigned.queue.known_end(&self.consumer, partition).map(|end| end.max(assigned.next)).max(taken_out)
-    }
-
-    pub fn poll(&self) {
-        self.consumer.poll(Duration::ZERO);
+        let taken_out = (!self.queue.is_empty()).then_some(self.next + 1);
+        self.queue.known_end(&self.consumer.client).map(|end| end.max(self.next)).max(taken_out)
     }
 
     /// What has come. Waits up to `wait` when nothing has; then only [`Fetch::next_offset`] tells whether it came further.
-    pub fn fetch(&mut self, partition: &TopicPartition, from: u64, limit: FetchLimit, wait: Duration) -> Result<Fetch> {
-        let columns = millpond_log::is_repartition(&partition.topic);
-        let start = record_at(&partition.topic, from);
-        self.stand_at(partition, start)?;
-        let assigned = self.partitions.get_mut(partition).expect("it was assigned just now");
-        let entries =
-            if columns { Entries::columns(from) } else { Entries::opaque(assigned.queue.len().max(assigned.taken), assigned.sizes, limit) };
+    /// After an error it is to be closed.
+    pub fn fetch(&mut self, from: u64, limit: FetchLimit, wait: Duration) -> Result<Fetch> {
+        let topic = &self.partition.topic;
+        let columns = millpond_log::is_repartition(topic);
+        let start = record_at(topic, from);
+        if self.next != start {
+            self.consumer.seek(&self.partition, start)?;
+        }
+        let entries = if columns { Entries::columns(from) } else { Entries::opaque(self.queue.len().max(self.taken), self.sizes, limit) };
         let mut taken = Taken { entries, rows: 0, bytes: 0, next: start, failed: None };
         let deadline = Instant::now() + wait;
         while taken.failed.is_none() && taken.rows < limit.rows_max && taken.bytes < limit.bytes_max {
             // A record of columns is many rows: one at a time.
             let max = if columns { 1 } else { CHUNK.min(limit.rows_max - taken.rows) };
             let wait = if taken.next > start { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
-            if assigned.queue.take(max, wait, |message| taken.add(message)) == 0 {
+            if self.queue.take(max, wait, |message| taken.add(message)) == 0 {
                 break;
             }
         }
         let now = Instant::now();
-        (assigned.next, assigned.taken, assigned.used, assigned.heard) = (taken.next, taken.rows, now, now);
+        (self.next, self.taken, self.used, self.heard) = (taken.next, taken.rows, now, now);
         // Errors of the client as a whole are told to its context.
-        self.poll();
+        self.consumer.poll();
         match taken.failed {
             None => {}
-            Some(Failed::Record(error)) => {
-                self.forget(partition);
-                return Err(error);
-            }
-            Some(Failed::Partition(code, text)) => {
-                self.forget(partition);
-                return Err(self.why(partition, from, code, &text));
-            }
+            Some(Failed::Record(error)) => return Err(error),
+            Some(Failed::Partition(code, text)) => return Err(self.why(from, code, &text)),
         }
-        let next_offset = offset_of(&partition.topic, taken.next).max(from);
+        let next_offset = offset_of(topic, taken.next).max(from);
         let entries = taken.entries.finish();
-        if let Some(Payload::Opaque(records)) = entries.last().map(|last| &last.entry.payload)
-            && let Some(assigned) = self.partitions.get_mut(partition)
-        {
-            assigned.sizes = Sizes::of(&Columns::of(records)?);
+        if let Some(Payload::Opaque(records)) = entries.last().map(|last| &last.entry.payload) {
+            self.sizes = Sizes::of(&Columns::of(records)?);
         }
         Ok(Fetch { entries, next_offset })
     }
 
-    fn stand_at(&mut self, partition: &TopicPartition, start: u64) -> Result<()> {
-        let fails = |error: KafkaError| told(&error, Some(&partition.topic));
-        match self.partitions.get_mut(partition) {
-            Some(assigned) if assigned.next == start => {}
-            Some(assigned) => {
-                seek(&self.consumer, partition, start, self.cluster.timeout())?;
-                assigned.next = start;
-            }
-            None => {
-                self.ask_for_leaders(&partition.topic);
-                let queue = PartitionQueue::open(&self.consumer, partition, self.cluster.notifier())
-                    .ok_or_else(|| Error::Storage(format!("Kafka: no queue for {partition}")))?;
-                queue.clear();
-                self.consumer.incremental_assign(&at(partition, Some(start)).map_err(fails)?).map_err(fails)?;
-                let now = Instant::now();
-                self.partitions
-                    .insert(partition.clone(), Assigned { queue, next: start, used: now, heard: now, taken: 0, sizes: Sizes::default() });
-            }
-        }
-        Ok(())
-    }
-
-    /// Librdkafka looks once a second only who leads the partitions of a topic that is new to a consumer.
-    fn ask_for_leaders(&self, topic: &str) {
-        if self.partitions.keys().any(|known| *known.topic == *topic) {
-            return;
-        }
-        if let Err(error) = self.consumer.fetch_metadata(Some(topic), LEADERS_TIMEOUT) {
-            tracing::debug!(target: "kafka", topic, %error, "who leads is not known yet");
-        }
-    }
-
-    /// Stops reading what nobody has asked for, or about, since `moment`; what that was.
-    pub fn release_unused(&mut self, moment: Instant) -> Vec<TopicPartition> {
-        self.release(|_, assigned| assigned.heard < moment)
-    }
-
-    pub fn release_topic(&mut self, topic: &str) {
-        self.release(|partition, _| *partition.topic == *topic);
-    }
-
-    fn release(&mut self, goes: impl Fn(&TopicPartition, &Assigned) -> bool) -> Vec<TopicPartition> {
-        let gone: Vec<_> =
-            self.partitions.iter().filter(|(partition, assigned)| goes(partition, assigned)).map(|(p, _)| p.clone()).collect();
-        gone.iter().for_each(|partition| self.forget(partition));
-        gone
-    }
-
-    fn why(&self, partition: &TopicPartition, from: u64, code: Code, text: &str) -> Error {
+    fn why(&self, from: u64, code: Code, text: &str) -> Error {
+        let (partition, cluster) = (&self.partition, &self.consumer.cluster);
         match code {
-            Code::AutoOffsetReset | Code::OffsetOutOfRange => match self.cluster.offsets(partition) {
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => match cluster.offsets(partition) {
                 Ok(range) => range.out_of_range(partition, from),
                 Err(error) => error,
             },
             Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition => {
-                self.cluster.forget_topic(&partition.topic);
-                match self.cluster.check_partition(partition) {
+                cluster.forget_topic(&partition.topic);
+                match cluster.check_partition(partition) {
                     Ok(_) => Error::Storage(format!("Kafka, {partition}: {text}")),
                     Err(error) => error,
                 }
             }
             code => told(&KafkaError::MessageConsumption(code), Some(&partition.topic)),
-        }
-    }
-
-    fn forget(&mut self, partition: &TopicPartition) {
-        if let Some(assigned) = self.partitions.remove(partition) {
-            let gone = at(partition, None).and_then(|list| self.consumer.incremental_unassign(&list));
-            if let Err(error) = gone {
-                tracing::warn!(target: "kafka", %partition, %error, "a partition could not be given back");
-            }
-            assigned.queue.clear();
         }
     }
 }
@@ -239,35 +180,6 @@ impl Taken {
                 code: Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::OperationTimedOut, ..
             } => {}
             Message::Error { code, text } => self.failed = Some(Failed::Partition(code, text)),
-        }
-    }
-}
-
-fn at(partition: &TopicPartition, offset: Option<u64>) -> std::result::Result<TopicPartitionList, KafkaError> {
-    let number = i32::try_from(partition.partition).unwrap_or(i32::MAX);
-    let mut list = TopicPartitionList::with_capacity(1);
-    match offset {
-        Some(offset) => {
-            let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
-            list.add_partition_offset(&partition.topic, number, offset)?;
-        }
-        None => {
-            list.add_partition(&partition.topic, number);
-        }
-    }
-    Ok(list)
-}
-
-/// When it returns, what was fetched before is dropped by librdkafka.
-fn seek(consumer: &BaseConsumer<Context>, partition: &TopicPartition, offset: u64, timeout: Duration) -> Result<()> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let list = at(partition, Some(offset)).map_err(|error| told(&error, Some(&partition.topic)))?;
-        let sought = consumer.seek_partitions(list, timeout).map_err(|error| told(&error, Some(&partition.topic)))?;
-        match sought.elements().first().map(|element| element.error()) {
-            None | Some(Ok(())) => return Ok(()),
-            Some(Err(error)) if Instant::now() >= deadline => return Err(told(&error, Some(&partition.topic))),
-            Some(Err(_)) => std::thread::sleep(SEEK_PAUSE),
         }
     }
 }

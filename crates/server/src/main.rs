@@ -148,6 +148,7 @@ fn open_kafka(
         properties: kafka.properties.clone(),
         // One for each worker, and some for statements.
         producers: config.workers + 2,
+        consumers: config.workers,
         ..defaults
     };
     let (log, group) = KafkaLog::join(options)?;

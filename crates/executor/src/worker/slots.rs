@@ -1,7 +1,7 @@
 //! The partitions that a worker's tasks read. Tasks at the same position share one fetch, and one look at the partition's end.
 //!
 //! SLT-1  tasks that stood at the same position before a round stand at the same one behind it, though more comes while it lasts: where the first of
-//!        them stopped, the others stop.
+//!        them stopped, the others stop, also where that is where it stood.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,6 +57,8 @@ struct Slot {
     headers: bool,
     end: u64,
     fetches: Vec<Shareable>,
+    /// Where there was nothing.
+    nothing: Vec<u64>,
 }
 
 fn log_id(log: &Arc<dyn Log>) -> LogId {
@@ -78,7 +80,8 @@ impl Slots {
             return Ok(id);
         }
         let end = log.offsets(partition)?.end;
-        let slot = Slot { log: Arc::clone(log), partition: partition.clone(), readers: 1, headers, end, fetches: Vec::new() };
+        let slot =
+            Slot { log: Arc::clone(log), partition: partition.clone(), readers: 1, headers, end, fetches: Vec::new(), nothing: Vec::new() };
         let index = match self.slots.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -154,13 +157,19 @@ impl Slots {
         if let Some(shareable) = slot.fetches.iter().find(|shareable| shareable.from == from) {
             return Ok(Some(shareable.fetch.clone()));
         }
-        if slot.fetches.iter().any(|shareable| shareable.fetch.next_offset == from && shareable.turn != turn) {
+        let stopped = |shareable: &Shareable| shareable.fetch.next_offset == from && shareable.turn != turn;
+        if slot.nothing.contains(&from) || slot.fetches.iter().any(stopped) {
             return Ok(None);
         }
         let limit = FetchLimit { headers: slot.headers, ..FetchLimit::of(rows_max, FETCH_BYTES) };
         let fetch = slot.log.fetch_ready(&slot.partition, from, limit)?;
-        // Nothing is not shared: more may come before the others look.
-        let Some(fetch) = fetch.filter(|fetch| fetch.next_offset > from) else { return Ok(None) };
+        let Some(fetch) = fetch.filter(|fetch| fetch.next_offset > from) else {
+            if slot.readers > 1 {
+                slot.nothing.push(from);
+                self.fetched.push(id.0);
+            }
+            return Ok(None);
+        };
         let (mut entries, next_offset) = (coalesce(fetch.entries), fetch.next_offset);
         // What no reader sees goes with the entry before it.
         if let Some(last) = entries.last_mut() {
@@ -179,6 +188,7 @@ impl Slots {
         for index in self.fetched.drain(..) {
             if let Some(slot) = &mut self.slots[index] {
                 slot.fetches.clear();
+                slot.nothing.clear();
             }
         }
     }
@@ -202,12 +212,14 @@ mod tests {
         let mut slots = Slots::default();
         let (a, b) = (slots.acquire(&log, &target, false).unwrap(), slots.acquire(&log, &target, false).unwrap());
         assert_eq!((a, slots.end(a)), (b, 0));
-        assert!(slots.fetch(a, 0, usize::MAX).unwrap().is_none(), "there is nothing, and that is not kept for the other");
+        assert!(slots.fetch(a, 0, usize::MAX).unwrap().is_none());
         let record = opaque::Record { key: None, value: None, timestamp_ms: 0, headers: &[] };
         let entry = Entry::opaque(opaque::batch([record]));
         log.append(Transaction { appends: vec![Append { target: target.clone(), entry }] }).unwrap();
         slots.refresh_all();
         assert_eq!(slots.end(a), 1);
+        assert!(slots.fetch(b, 0, usize::MAX).unwrap().is_none(), "there was nothing for the other");
+        slots.forget_fetched();
         let [one, other] = [a, b].map(|slot| slots.fetch(slot, 0, usize::MAX).unwrap().unwrap().entries);
         assert!(Arc::ptr_eq(&one, &other));
         slots.release(b);

@@ -13,6 +13,7 @@ use millpond_membership::{ARRIVAL, Arrival};
 use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
+use crate::consumer::Consumer;
 use crate::producer::Producer;
 use crate::reader::Reader;
 
@@ -78,12 +79,13 @@ impl Arrivals {
             return Ok(());
         }
         let deadline = Instant::now() + self.cluster.timeout();
-        let mut reader = Reader::new(&self.cluster)?;
+        let consumer = Arc::new(Consumer::new(0, &self.cluster)?);
+        let mut reader = Reader::open(consumer, &self.members, seen.next, false)?;
         while seen.next < end {
             if Instant::now() >= deadline {
                 return Err(Error::Storage(format!("Kafka has not given {} up to {end}, only to {}", self.members, seen.next)));
             }
-            let fetch = reader.fetch(&self.members, seen.next, FETCH, WAIT)?;
+            let fetch = reader.fetch(seen.next, FETCH, WAIT)?;
             for fetched in &fetch.entries {
                 seen.other = self.last_of(fetched).or(seen.other.take());
             }

@@ -141,8 +141,8 @@ fn readers_at_different_places_do_not_disturb_each_other() {
             });
         }
     });
-    assert!(log.readers() > 0);
+    assert!(log.consumers() > 0);
     log.delete_topic("t").unwrap();
     log.clean(0).unwrap();
-    assert_eq!(log.readers(), 0, "nothing is left to read");
+    assert_eq!(log.consumers(), 0, "nothing is left to read");
 }
