@@ -255,7 +255,9 @@ impl Worker {
         task.ways.begin(self.built);
         self.tasks.iter_mut().filter(|other| Arc::ptr_eq(&other.query, &task.query)).for_each(|other| other.ways.reconsider());
         // Who hands rows over has its turn before whoever is handed them.
-        self.tasks.insert(self.tasks.partition_point(|other| other.stage <= task.stage), task);
+        let index = self.tasks.partition_point(|other| other.stage <= task.stage);
+        self.tasks.insert(index, task);
+        self.next_task += usize::from(index < self.next_task);
     }
 
     fn tell_built(&self, query: &Arc<RunningQuery>, generation: u64) {
@@ -270,12 +272,14 @@ impl Worker {
     }
 
     fn discard_where(&mut self, goes: impl Fn(&RunningTask) -> bool) {
-        let slots = &mut self.slots;
+        let (mut index, next_task) = (0, self.next_task);
         self.tasks.retain_mut(|task| {
             let goes = goes(task);
             if goes {
-                task.release(slots);
+                task.release(&mut self.slots);
+                self.next_task -= usize::from(index < next_task);
             }
+            index += 1;
             !goes
         });
     }
@@ -341,37 +345,12 @@ impl Worker {
             }
             let index = self.next_task;
             self.next_task += 1;
-            if self.is_held_up(index) {
+            if self.is_held_up(index) || !self.tasks[index].is_runnable(&self.slots) {
                 continue;
             }
-            let task = &mut self.tasks[index];
-            if !task.is_runnable(&self.slots) {
-                continue;
-            }
-            let now_ms = self.runtime.now_ms();
-            let dirty_bytes = task.dirty_bytes;
-            let rows_max = if task.is_known_behind() { self.throttle.turn_rows(TURN_ROWS) } else { TURN_ROWS };
-            self.slots.begin_turn();
-            match task.turn(&self.runtime, &mut self.slots, rows_max, now_ms) {
-                Ok(turn) => {
-                    self.progressed |= turn.progressed;
-                    self.dirty_bytes += task.dirty_bytes - dirty_bytes;
-                    let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
-                    self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
-                    self.runtime.add_rows(turn.rows);
-                    if turn.rows > 0 {
-                        task.live_until_ms = now_ms.saturating_add(LIVE_MS);
-                    }
-                    if let Err(failure) = self.hand_over(index, now_ms) {
-                        self.fail([failure]);
-                        return true;
-                    }
-                }
-                Err(reason) => {
-                    let failure = task.failure(reason);
-                    self.fail([failure]);
-                    return true;
-                }
+            if let Err(failure) = self.turn(index) {
+                self.fail([failure]);
+                return true;
             }
         }
         // All have had their turn: what was fetched and decoded for them need not be held.
@@ -379,6 +358,23 @@ impl Worker {
         self.decodings.forget();
         self.next_task = 0;
         std::mem::take(&mut self.progressed)
+    }
+
+    fn turn(&mut self, index: usize) -> Result<(), Failure> {
+        let now_ms = self.runtime.now_ms();
+        let task = &mut self.tasks[index];
+        let dirty_bytes = task.dirty_bytes;
+        let rows_max = if task.is_known_behind() { self.throttle.turn_rows(TURN_ROWS) } else { TURN_ROWS };
+        self.slots.begin_turn();
+        let turn = task.turn(&self.runtime, &mut self.slots, rows_max, now_ms).map_err(|reason| task.failure(reason))?;
+        self.progressed |= turn.progressed;
+        self.dirty_bytes += task.dirty_bytes - dirty_bytes;
+        self.commit_at_ms = earlier(self.commit_at_ms, task.due_ms(&self.slots, self.pace, now_ms));
+        self.runtime.add_rows(turn.rows);
+        if turn.rows > 0 {
+            task.live_until_ms = now_ms.saturating_add(LIVE_MS);
+        }
+        self.hand_over(index, now_ms)
     }
 
     /// Idle inputs, when the next commit is due, and whether what is behind has to give way.

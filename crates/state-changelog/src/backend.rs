@@ -261,6 +261,10 @@ impl Backend for Changelogged {
         taken_back
     }
 
+    fn changelog_topic(&self, store: StoreId) -> Option<Arc<str>> {
+        self.stores.read().get(&store).and_then(|store| store.changelog.as_ref()).map(|changelog| Arc::clone(&changelog.topic))
+    }
+
     fn stores(&self) -> Result<Vec<(String, StoreId)>> {
         Ok(self.database.stores())
     }

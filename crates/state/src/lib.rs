@@ -132,6 +132,11 @@ pub trait Backend: Reader {
     /// Another process has dropped the store, and may have made it anew since: forgets what is here of it.
     fn forget_store(&self, name: &str) -> Result<()>;
 
+    /// The topic that commits write the store's changes to: one that cannot be written to fails them.
+    fn changelog_topic(&self, _: StoreId) -> Option<Arc<str>> {
+        None
+    }
+
     /// Names and ids of all stores.
     fn stores(&self) -> Result<Vec<(String, StoreId)>>;
 

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use millpond_catalog::dead_letters;
 use millpond_log::{Append, Entry, TopicPartition, Transaction, opaque};
-use millpond_state::WriteSet;
+use millpond_state::{StoreId, WriteSet};
 use millpond_streams::operator::{Counters, Incident};
 use millpond_streams::task::TaskCommit;
 
@@ -36,6 +36,25 @@ struct Part {
     incidents: Vec<Incident>,
     positions: Vec<u64>,
     stream_time_ms: Option<i64>,
+}
+
+/// What of a commit comes from one part.
+struct Written {
+    topics: BTreeSet<Arc<str>>,
+    /// They may have changelogs.
+    stores: Vec<StoreId>,
+    /// There are dead letters.
+    letters: bool,
+}
+
+impl Written {
+    fn by(part: &Part) -> Written {
+        Written {
+            topics: part.commit.appends.iter().map(|append| Arc::clone(&append.target.topic)).collect(),
+            stores: part.commit.writes.writes.iter().map(|writes| writes.store).collect(),
+            letters: part.incidents.iter().any(|incident| incident.raw.is_some()),
+        }
+    }
 }
 
 impl Worker {
@@ -143,11 +162,11 @@ impl Worker {
         }
         let begun = Instant::now();
         let (mut log, mut writes) = (Transaction::default(), WriteSet::default());
-        let mut written: Vec<BTreeSet<Arc<str>>> = Vec::with_capacity(parts.len());
+        let mut written: Vec<Written> = Vec::with_capacity(parts.len());
         let appends: Vec<usize> = parts.iter().map(|part| part.commit.appends.len()).collect();
         for part in &mut parts {
             let progress = &self.tasks[part.task].progress;
-            written.push(part.commit.appends.iter().map(|append| Arc::clone(&append.target.topic)).collect());
+            written.push(Written::by(part));
             log.appends.append(&mut part.commit.appends);
             writes.append(std::mem::take(&mut part.commit.writes));
             let plan = self.tasks[part.task].query.plan.as_ref();
@@ -181,18 +200,23 @@ impl Worker {
     /// A topic that is not there, or does not take what is written, is the fault of those that write to it, and the others go on from the last
     /// commit. So do all where the process was not a member of its service at that moment: those that are to go on here, that is. Any other
     /// error may be over by and by: all wait.
-    fn after_failed_commit(&mut self, parts: &[Part], written: &[BTreeSet<Arc<str>>], error: &crate::Error) -> Vec<Failure> {
+    fn after_failed_commit(&mut self, parts: &[Part], written: &[Written], error: &crate::Error) -> Vec<Failure> {
         let (at_fault, fenced) = match error {
             crate::Error::Log(error) | crate::Error::State(millpond_state::Error::Log(error)) => {
                 (error.topic(), matches!(error, millpond_log::Error::Fenced(_)))
             }
             _ => (None, false),
         };
+        let wrote = |written: &Written, topic: &str| {
+            let changes = || written.stores.iter().any(|store| self.runtime.storage.state.changelog_topic(*store).as_deref() == Some(topic));
+            let letters = || written.letters && topics::dead_letters(&self.runtime.config.service_id) == topic;
+            written.topics.contains(topic) || changes() || letters()
+        };
         let mut failures: Vec<Failure> = Vec::new();
         let mut innocent: Vec<(Arc<RunningQuery>, u64)> = Vec::new();
         for (part, written) in parts.iter().zip(written) {
             let task = &self.tasks[part.task];
-            if !fenced && at_fault.is_none_or(|topic| written.contains(topic)) {
+            if !fenced && at_fault.is_none_or(|topic| wrote(written, topic)) {
                 failures.push(task.failure(format!("the commit failed: {error}")));
             } else if !innocent.iter().any(|(query, _)| Arc::ptr_eq(query, &task.query)) {
                 innocent.push((Arc::clone(&task.query), task.generation));

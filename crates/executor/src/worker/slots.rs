@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use millpond_log::{FetchLimit, Fetched, Log, Result, TopicPartition};
+use millpond_log::{Fetch, FetchLimit, Fetched, Log, Result, TopicPartition};
 
 use super::coalesce::coalesce;
 
@@ -38,14 +38,15 @@ pub(crate) struct Shared {
     pub next_offset: u64,
 }
 
-/// A fetch that others may share.
+/// A fetch whose outcome others may share.
 #[derive(Debug)]
 struct Shareable {
     /// Where it began.
     from: u64,
     /// In which turn.
     turn: u64,
-    fetch: Shared,
+    /// `None`: there was nothing.
+    fetch: Option<Shared>,
 }
 
 #[derive(Debug)]
@@ -57,12 +58,21 @@ struct Slot {
     headers: bool,
     end: u64,
     fetches: Vec<Shareable>,
-    /// Where there was nothing.
-    nothing: Vec<u64>,
 }
 
 fn log_id(log: &Arc<dyn Log>) -> LogId {
     Arc::as_ptr(log).cast::<()>() as usize
+}
+
+impl Shared {
+    fn of(fetch: Fetch) -> Shared {
+        let (mut entries, next_offset) = (coalesce(fetch.entries), fetch.next_offset);
+        // What no reader sees goes with the entry before it.
+        if let Some(last) = entries.last_mut() {
+            last.next_offset = next_offset;
+        }
+        Shared { entries: entries.into(), next_offset }
+    }
 }
 
 impl Slots {
@@ -80,8 +90,7 @@ impl Slots {
             return Ok(id);
         }
         let end = log.offsets(partition)?.end;
-        let slot =
-            Slot { log: Arc::clone(log), partition: partition.clone(), readers: 1, headers, end, fetches: Vec::new(), nothing: Vec::new() };
+        let slot = Slot { log: Arc::clone(log), partition: partition.clone(), readers: 1, headers, end, fetches: Vec::new() };
         let index = match self.slots.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -155,32 +164,20 @@ impl Slots {
         let turn = self.turn;
         let slot = self.slot_mut(id);
         if let Some(shareable) = slot.fetches.iter().find(|shareable| shareable.from == from) {
-            return Ok(Some(shareable.fetch.clone()));
+            return Ok(shareable.fetch.clone());
         }
-        let stopped = |shareable: &Shareable| shareable.fetch.next_offset == from && shareable.turn != turn;
-        if slot.nothing.contains(&from) || slot.fetches.iter().any(stopped) {
+        let stopped = |shareable: &Shareable| shareable.fetch.as_ref().is_some_and(|fetch| fetch.next_offset == from) && shareable.turn != turn;
+        if slot.fetches.iter().any(stopped) {
             return Ok(None);
         }
         let limit = FetchLimit { headers: slot.headers, ..FetchLimit::of(rows_max, FETCH_BYTES) };
         let fetch = slot.log.fetch_ready(&slot.partition, from, limit)?;
-        let Some(fetch) = fetch.filter(|fetch| fetch.next_offset > from) else {
-            if slot.readers > 1 {
-                slot.nothing.push(from);
-                self.fetched.push(id.0);
-            }
-            return Ok(None);
-        };
-        let (mut entries, next_offset) = (coalesce(fetch.entries), fetch.next_offset);
-        // What no reader sees goes with the entry before it.
-        if let Some(last) = entries.last_mut() {
-            last.next_offset = next_offset;
-        }
-        let fetch = Shared { entries: entries.into(), next_offset };
+        let fetch = fetch.filter(|fetch| fetch.next_offset > from).map(Shared::of);
         if slot.readers > 1 {
             slot.fetches.push(Shareable { from, turn, fetch: fetch.clone() });
             self.fetched.push(id.0);
         }
-        Ok(Some(fetch))
+        Ok(fetch)
     }
 
     /// What was fetched need not be held any more.
@@ -188,7 +185,6 @@ impl Slots {
         for index in self.fetched.drain(..) {
             if let Some(slot) = &mut self.slots[index] {
                 slot.fetches.clear();
-                slot.nothing.clear();
             }
         }
     }

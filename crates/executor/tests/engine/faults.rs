@@ -13,6 +13,8 @@ pub struct Faults {
     refuse_commits: AtomicBool,
     refuse_catch_up: AtomicBool,
     refuse_drops: AtomicBool,
+    /// How the names of stores begin whose changelogs do not take anything.
+    refused_changelogs: Mutex<Option<String>>,
     held_back: Mutex<BTreeSet<TopicPartition>>,
     fetched: Mutex<BTreeSet<TopicPartition>>,
     expanded: Mutex<BTreeSet<String>>,
@@ -34,6 +36,15 @@ impl Faults {
     /// Stores cannot be dropped.
     pub fn refuse_drops(&self, refuse: bool) {
         self.refuse_drops.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Commits that write to stores whose names begin so are refused by their changelogs, until it is called with another one.
+    pub fn refuse_changelogs(&self, of: Option<&str>) {
+        *self.refused_changelogs.lock().unwrap() = of.map(str::to_owned);
+    }
+
+    fn refuses_changelog(&self, name: &str) -> bool {
+        self.refused_changelogs.lock().unwrap().as_ref().is_some_and(|of| name.starts_with(of))
     }
 
     /// Stores whose names begin so are not taken over until it is called with another one.
@@ -146,10 +157,18 @@ impl FaultyState {
     pub fn new(inner: Arc<dyn Backend>, faults: Arc<Faults>) -> FaultyState {
         FaultyState { inner, faults }
     }
+
+    fn name(&self, store: StoreId) -> millpond_state::Result<Option<String>> {
+        Ok(self.inner.stores()?.into_iter().find_map(|(name, id)| (id == store).then_some(name)))
+    }
 }
 
 fn refuse(fault: &AtomicBool) -> millpond_state::Result<()> {
     if fault.load(Ordering::SeqCst) { Err(millpond_state::Error::Storage("refused by the test".to_owned())) } else { Ok(()) }
+}
+
+fn changelog(store: &str) -> String {
+    format!("{store}-changelog")
 }
 
 impl Reader for FaultyState {
@@ -178,7 +197,7 @@ impl Backend for FaultyState {
     }
 
     fn take_over(&self, store: StoreId, partition: u32) -> millpond_state::Result<()> {
-        if let Some((name, _)) = self.inner.stores()?.into_iter().find(|(_, id)| *id == store) {
+        if let Some(name) = self.name(store)? {
             self.faults.restore(&name);
         }
         self.inner.take_over(store, partition)
@@ -214,6 +233,10 @@ impl Backend for FaultyState {
         self.inner.forget_store(name)
     }
 
+    fn changelog_topic(&self, store: StoreId) -> Option<Arc<str>> {
+        Some(changelog(&self.name(store).ok()??).into())
+    }
+
     fn stores(&self) -> millpond_state::Result<Vec<(String, StoreId)>> {
         self.inner.stores()
     }
@@ -221,6 +244,12 @@ impl Backend for FaultyState {
     fn commit(&self, log: Transaction, writes: WriteSet) -> millpond_state::Result<Vec<Appended>> {
         if self.faults.refuse_commits.load(Ordering::SeqCst) {
             return Err(millpond_state::Error::Storage("no space left on device".to_owned()));
+        }
+        for written in &writes.writes {
+            if let Some(name) = self.name(written.store)?.filter(|name| self.faults.refuses_changelog(name)) {
+                let refused = millpond_log::Error::Refused { topic: Some(changelog(&name)), reason: "no right to write".to_owned() };
+                return Err(refused.into());
+            }
         }
         self.inner.commit(log, writes)
     }

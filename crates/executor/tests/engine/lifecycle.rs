@@ -40,6 +40,27 @@ fn a_query_that_fails_fails_alone() {
 }
 
 #[test]
+fn a_changelog_that_cannot_be_written_to_fails_its_query_only() {
+    let rig = Rig::new(1);
+    rig.sql(STREAM).unwrap();
+    rig.sql("CREATE TABLE sums WITH (partitions = 1) AS SELECT k, SUM(v) AS s FROM events GROUP BY k").unwrap();
+    rig.sql(WINDOWED).unwrap();
+    rig.faults.refuse_changelogs(Some("ctas_sums/"));
+    rig.write("events", &[(&[1, 5], 1_000)]);
+    rig.engine.flush().unwrap_err();
+    rig.until("ctas_sums", QueryState::Failed);
+    let reason = rig.status("ctas_sums").reason.unwrap();
+    assert!(reason.contains("ctas_sums/") && reason.contains("no right to write"), "{reason}");
+    rig.until("ctas_counts", QueryState::Running);
+    rig.eventually(|| rig.counts().values().any(|counts| *counts == (1, 5)));
+    rig.faults.refuse_changelogs(None);
+    rig.advance(60_000);
+    rig.until("ctas_sums", QueryState::Running);
+    rig.flush();
+    assert_eq!(rig.table("sums", &["k"], &["s"])["1"], "5");
+}
+
+#[test]
 fn flush_waits_for_all_but_what_has_failed() {
     let rig = Rig::new(2);
     let with = "kafka_topic = 'raw', value_format = 'json', partitions = 1";
