@@ -174,7 +174,7 @@ impl Options {
             ],
         );
         config
-            .set("group.id", format!("millpond-{}", self.service_id))
+            .set("group.id", format!("millpond-{}-readers", self.service_id))
             .set("isolation.level", "read_uncommitted")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")

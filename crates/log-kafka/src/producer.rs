@@ -16,13 +16,13 @@ use millpond_log::{Append, Entry, Error, Payload, Result};
 use parking_lot::{Condvar, Mutex};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use crate::columns::encode;
 use crate::connected::wait_until_connected;
 use crate::context::{Context, Deliveries};
-use crate::error::{Class, told};
+use crate::error::{Class, code_of, told};
 use crate::events::EventQueue;
 use crate::fence::Fence;
 use crate::group::Standing;
@@ -157,7 +157,7 @@ impl Producer {
     fn give_up(&self, failure: Failure) -> Outcome {
         // What replaced a producer is known to its client only; its records are just purged.
         let fatal = self.producer.client().fatal_error().map(|(code, _)| KafkaError::Global(code));
-        let record_failed = matches!(failure, Failure::Kafka(_, Some(_)));
+        let record_failed = self.deliveries().have_failed();
         let (error, class) = match failure {
             Failure::Kafka(error, topic) if fatal.is_some() => {
                 let error = fatal.unwrap_or(error);
@@ -219,7 +219,7 @@ impl Producer {
     /// happens meanwhile, and `poll` does so in circles when that is less than a millisecond.
     fn drain(&self) -> std::result::Result<(), Failure> {
         let deadline = Instant::now() + self.timeout;
-        while self.producer.in_flight_count() > 0 && self.deliveries().failed.is_none() {
+        while self.producer.in_flight_count() > 0 && !self.deliveries().have_failed() {
             if Instant::now() >= deadline {
                 return Err(Failure::Refused(Error::Storage(format!("Kafka has not taken everything within {:?}", self.timeout))));
             }
@@ -228,9 +228,25 @@ impl Producer {
             }
             self.producer.poll(Duration::ZERO);
         }
-        match self.deliveries().failed.take() {
-            Some((topic, error)) => Err(Failure::Kafka(error, Some(topic))),
-            None => Ok(()),
+        if let Some((topic, error)) = self.deliveries().failed.clone() {
+            return Err(Failure::Kafka(error, Some(topic)));
+        }
+        if self.deliveries().purged { Err(self.why_purged()) } else { Ok(()) }
+    }
+
+    /// Why librdkafka has thrown away records before the brokers had them: it says so to who wants to commit the transaction all the same.
+    fn why_purged(&self) -> Failure {
+        let Err(error) = self.until_done(|timeout| self.producer.commit_transaction(timeout)) else {
+            return Failure::Refused(Error::Unresolved("Kafka: records were thrown away, and the transaction was committed".to_owned()));
+        };
+        self.producer.poll(Duration::ZERO);
+        let deliveries = self.deliveries();
+        match (&deliveries.failed, &deliveries.refused) {
+            (Some((topic, error)), _) => Failure::Kafka(error.clone(), Some(topic.clone())),
+            (None, Some(topic)) if code_of(&error) == Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                Failure::Kafka(error, Some(topic.clone()))
+            }
+            (None, _) => Failure::Kafka(error, None),
         }
     }
 
@@ -253,7 +269,13 @@ impl Producer {
     }
 
     fn abort(&self) -> bool {
-        match self.until_done(|timeout| self.producer.abort_transaction(timeout)) {
+        // It waits for reports of what it throws away, and nobody takes them meanwhile: so in steps.
+        let step = |timeout: Duration| {
+            let aborted = self.producer.abort_transaction(timeout.min(REPORTED_WITHIN));
+            self.producer.poll(Duration::ZERO);
+            aborted
+        };
+        match self.until_done(step) {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(target: "kafka", %error, "a transaction could not be aborted");

@@ -61,9 +61,11 @@ impl Reader {
         Ok(Reader { partition: partition.clone(), queue, consumer, next: start, used: now, heard: now, taken: 0, sizes: Sizes::default() })
     }
 
-    pub fn close(self) {
+    /// Gives back what it had: the partition, and the consumer's number.
+    pub fn close(self) -> (TopicPartition, usize) {
         self.consumer.unassign(&self.partition);
         self.queue.clear();
+        (self.partition, self.consumer.number)
     }
 
     pub fn partition(&self) -> &TopicPartition {

@@ -236,7 +236,7 @@ impl Readers {
                 Choice::Open { consumer, known } => {
                     drop(state);
                     let number = consumer.number;
-                    return Reader::open(consumer, partition, start, known).inspect_err(|_| self.closed([(partition, number)]));
+                    return Reader::open(consumer, partition, start, known).inspect_err(|_| self.closed(&[(partition.clone(), number)]));
                 }
                 Choice::Wait => self.returned.wait(&mut state),
             }
@@ -262,24 +262,16 @@ impl Readers {
 
     /// Lets go of what nobody reads any more. Their places are taken until they are closed: the consumer cannot be given their partitions before.
     fn close(&self, readers: Vec<Reader>) {
-        let closed: Vec<(TopicPartition, usize)> = readers
-            .into_iter()
-            .map(|reader| {
-                let of = (reader.partition().clone(), reader.consumer());
-                reader.close();
-                of
-            })
-            .collect();
-        self.closed(closed.iter().map(|(partition, consumer)| (partition, *consumer)));
+        let closed: Vec<(TopicPartition, usize)> = readers.into_iter().map(Reader::close).collect();
+        self.closed(&closed);
     }
 
-    fn closed<'a>(&self, closed: impl IntoIterator<Item = (&'a TopicPartition, usize)>) {
-        let mut closed = closed.into_iter().peekable();
-        if closed.peek().is_none() {
+    fn closed(&self, closed: &[(TopicPartition, usize)]) {
+        if closed.is_empty() {
             return;
         }
         let mut state = self.state.lock();
-        closed.for_each(|(partition, consumer)| state.remove(partition, consumer));
+        closed.iter().for_each(|(partition, consumer)| state.remove(partition, *consumer));
         drop(state);
         self.returned.notify_all();
         self.cluster.notifier().notify();

@@ -103,6 +103,11 @@ impl Server {
         Ok(())
     }
 
+    /// The arguments of the processes that are started from now on.
+    pub fn set_arguments(&mut self, arguments: &[String]) {
+        self.arguments = arguments.to_vec();
+    }
+
     /// Takes notice of where it listens by now: it may have started again by itself.
     pub fn look_again(&mut self) -> Result<()> {
         let ready = std::fs::read(self.directory.path().join("ready.json")).context("the server does not serve")?;
