@@ -29,7 +29,8 @@ pub struct Arguments {
     /// Kafka's bootstrap servers: topics are Kafka's then, and not in the data directory
     #[arg(long, env = "MILLPOND_KAFKA", value_name = "HOST:PORT,…")]
     kafka: Option<String>,
-    /// A property of librdkafka, may be given again: NAME=VALUE, or NAME=@FILE for a value that is in a file
+    /// A property of librdkafka, may be given again: NAME=VALUE; the value is in a file with NAME=@FILE, in a variable of the environment with
+    /// NAME=$VARIABLE, and begins with a dollar sign with NAME=$$VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     kafka_property: Vec<String>,
     /// A file of such properties, a line for each
@@ -50,7 +51,7 @@ pub struct Arguments {
     /// Names internal topics: processes that share the work have the same one [default: default]
     #[arg(long, env = "MILLPOND_SERVICE_ID", value_name = "ID")]
     service_id: Option<String>,
-    /// Threads that run queries [default: as many as there is work for, one for each core at most]
+    /// Threads that run queries, always as many [default: one, or one for each core where that was faster on trial]
     #[arg(long, env = "MILLPOND_WORKERS", value_name = "N")]
     workers: Option<usize>,
     /// What caches and write buffers may take: bytes, or with KiB, MiB, GiB [default: a quarter of the machine's, at most 4GiB]
@@ -147,6 +148,8 @@ pub enum Usage {
     WithoutKafka(&'static str),
     #[error("{place} is not NAME=VALUE")]
     Property { place: String },
+    #[error("{place}: there is no variable \"{variable}\" in the environment")]
+    Variable { place: String, variable: String },
     #[error("--{option} cannot be \"{value}\": {expected}")]
     Value { option: &'static str, value: String, expected: &'static str },
 }
@@ -268,12 +271,16 @@ fn kafka_properties(file: Option<&Path>, flags: &[String]) -> Result<Vec<(String
 /// `place` instead of the text in errors: it may be a secret.
 fn kafka_property(text: &str, place: impl Fn() -> String) -> Result<(String, String), Usage> {
     let (name, value) = text.split_once('=').ok_or_else(|| Usage::Property { place: place() })?;
-    let value = match value.trim().strip_prefix('@') {
-        Some(path) => {
-            let read = std::fs::read_to_string(path).map_err(|error| Usage::File { path: path.into(), error })?;
-            read.trim_end_matches(['\r', '\n']).to_owned()
-        }
-        None => value.trim().to_owned(),
+    let value = value.trim();
+    let value = if let Some(path) = value.strip_prefix('@') {
+        let read = std::fs::read_to_string(path).map_err(|error| Usage::File { path: path.into(), error })?;
+        read.trim_end_matches(['\r', '\n']).to_owned()
+    } else if let Some(value) = value.strip_prefix("$$") {
+        format!("${value}")
+    } else if let Some(variable) = value.strip_prefix('$') {
+        std::env::var(variable).map_err(|_| Usage::Variable { place: place(), variable: variable.to_owned() })?
+    } else {
+        value.to_owned()
     };
     Ok((name.trim().to_owned(), value))
 }
@@ -343,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn kafka_properties_come_from_files_and_flags_and_are_not_printed() {
+    fn kafka_properties_come_from_files_the_environment_and_flags_and_are_not_printed() {
         let directory = tempfile::tempdir().unwrap();
         let (secret, file) = (directory.path().join("secret"), directory.path().join("kafka.properties"));
         std::fs::write(&secret, "hush\n").unwrap();
@@ -351,13 +358,15 @@ mod tests {
         let arguments = Arguments {
             kafka: Some("localhost:9092".into()),
             kafka_properties: Some(file),
-            kafka_property: vec!["client.rack=a=b".into()],
+            kafka_property: vec!["client.rack=a=b".into(), "sasl.mechanism=$$x".into(), "ssl.key.password=$CARGO_PKG_NAME".into()],
             kafka_replicas: Some(3),
             ..Arguments::default()
         };
         let kafka = arguments.resolve().unwrap().kafka.unwrap();
         let properties: Vec<(&str, &str)> = kafka.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(properties, [("sasl.username", "mill"), ("sasl.password", "hush"), ("client.rack", "a=b")]);
+        let flags = [("client.rack", "a=b"), ("sasl.mechanism", "$x"), ("ssl.key.password", std::env!("CARGO_PKG_NAME"))];
+        assert_eq!(properties[..2], [("sasl.username", "mill"), ("sasl.password", "hush")]);
+        assert_eq!(properties[2..], flags);
         assert!(!format!("{kafka:?}").contains("hush"));
     }
 
@@ -372,6 +381,8 @@ mod tests {
         };
         assert_eq!(wrong(kafka("secret")), "--kafka-property number 2 is not NAME=VALUE");
         assert!(wrong(kafka("sasl.password=@/nowhere/at/all")).contains("/nowhere/at/all"));
+        let message = "--kafka-property number 2: there is no variable \"MILLPOND_NO_SUCH\" in the environment";
+        assert_eq!(wrong(kafka("sasl.password=$MILLPOND_NO_SUCH")), message);
         assert!(wrong(Arguments { memory: Some("much".into()), ..Arguments::default() }).contains("--memory"));
         assert!(wrong(Arguments { commit_interval: Some("0ms".into()), ..Arguments::default() }).contains("--commit-interval"));
         assert!(wrong(Arguments { workers: Some(0), ..Arguments::default() }).contains("--workers"));
