@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 
 use crate::proxy::{Network, Proxy};
 use crate::rounds::under_load;
-use crate::seeded;
+use crate::{seeded, with_workers};
 
 /// Brokers of one test alone. Deleted when dropped.
 struct Cluster {
@@ -59,9 +59,9 @@ fn brokers_die_and_come_back() -> Result<()> {
     seeded(3, |random, rounds| brokers_die(random, rounds, &cluster))
 }
 
-async fn brokers_die(random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
+async fn brokers_die(mut random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
     let arguments = [cluster.arguments(), vec!["--kafka-replicas".to_owned(), "3".to_owned()]].concat();
-    under_load(Server::start(&arguments)?, random, rounds, async |round| {
+    under_load(Server::start(&with_workers(&arguments, &mut random))?, random, rounds, async |round| {
         let broker = (round.number % 3 + 1).to_string();
         round.a_moment().await;
         cluster.run(&["kill", &broker])?;
@@ -79,9 +79,9 @@ fn the_only_broker_is_away() -> Result<()> {
     seeded(1, |random, rounds| broker_is_away(random, rounds, &cluster))
 }
 
-async fn broker_is_away(random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
+async fn broker_is_away(mut random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
     let seconds = std::env::var("MILLPOND_OUTAGE_SECONDS").ok().and_then(|value| value.parse().ok()).unwrap_or(20);
-    under_load(Server::start(&cluster.arguments())?, random, rounds, async |round| {
+    under_load(Server::start(&with_workers(&cluster.arguments(), &mut random))?, random, rounds, async |round| {
         round.a_moment().await;
         cluster.run(&["kill"])?;
         tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -104,8 +104,8 @@ fn the_server_is_frozen() -> Result<()> {
     seeded(1, |random, rounds| server_is_frozen(random, rounds, &cluster))
 }
 
-async fn server_is_frozen(random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
-    under_load(Server::start(&cluster.arguments())?, random, rounds, async |round| {
+async fn server_is_frozen(mut random: StdRng, rounds: u64, cluster: &Cluster) -> Result<()> {
+    under_load(Server::start(&with_workers(&cluster.arguments(), &mut random))?, random, rounds, async |round| {
         round.a_moment().await;
         round.server.signal("STOP")?;
         tokio::time::sleep(Duration::from_secs(20)).await;
@@ -122,12 +122,12 @@ fn the_network_is_cut() -> Result<()> {
     seeded(1, |random, rounds| network_is_cut(random, rounds, cluster))
 }
 
-async fn network_is_cut(random: StdRng, rounds: u64, cluster: Cluster) -> Result<()> {
+async fn network_is_cut(mut random: StdRng, rounds: u64, cluster: Cluster) -> Result<()> {
     let proxy = Proxy::start(cluster.bootstrap.clone()).await?;
     // Clients are to come through the proxy, whatever they were told first.
     cluster.run(&["stop"])?;
     start(&cluster.directory, &["--property", &format!("advertised.listeners=PLAINTEXT://{}", proxy.address)])?;
-    let server = Server::start(&arguments(&proxy.address))?;
+    let server = Server::start(&with_workers(&arguments(&proxy.address), &mut random))?;
     under_load(server, random, rounds, async |round| {
         let cuts = [(Network::Slow(Duration::from_millis(100)), 3), (Network::Down, 5), (Network::Silent, 20)];
         for (network, seconds) in cuts {

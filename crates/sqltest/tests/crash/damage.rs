@@ -11,7 +11,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::workload::{Load, set_up};
-use crate::{broker, seeded};
+use crate::{broker, seeded, with_workers};
 
 /// The server has started again by itself by then, and has its state.
 const ANEW_WITHIN: Duration = Duration::from_secs(120);
@@ -23,7 +23,7 @@ fn damaged_files_are_made_anew_over_kafka() -> Result<()> {
 }
 
 async fn damage_again_and_again(mut random: StdRng, rounds: u64, arguments: Vec<String>) -> Result<()> {
-    let mut server = Server::start(&arguments)?;
+    let mut server = Server::start(&with_workers(&arguments, &mut random))?;
     set_up(&server).await?;
     let mut load = Load::default();
     for round in 0..rounds {
@@ -35,7 +35,7 @@ async fn damage_again_and_again(mut random: StdRng, rounds: u64, arguments: Vec<
         let (_, directory) = server.stop()?;
         let damaged = damage(&directory.path().join("data"), &mut random)?;
         let begun = Instant::now();
-        server = Server::start_in(directory, &binary::locate()?, &arguments)?;
+        server = Server::start_in(directory, &binary::locate()?, &with_workers(&arguments, &mut random))?;
         load.start(&server, &mut random);
         while count(&mut server).await.is_err() {
             ensure!(begun.elapsed() < ANEW_WITHIN, "not anew within {ANEW_WITHIN:?}: {}", server.log_tail());

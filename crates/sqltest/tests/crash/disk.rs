@@ -13,7 +13,7 @@ use millpond_sqltest::{Server, binary, connect};
 use rand::rngs::StdRng;
 
 use crate::rounds::under_load;
-use crate::{broker, seeded};
+use crate::{broker, seeded, with_workers};
 
 /// What runs leaves a part of it free.
 const DISK: &str = "256m";
@@ -34,9 +34,9 @@ fn nor_does_one_over_kafka() -> Result<()> {
     seeded(2, |random, rounds| disk_fills_up(random, rounds, kafka.arguments()))
 }
 
-async fn disk_fills_up(random: StdRng, rounds: u64, arguments: Vec<String>) -> Result<()> {
+async fn disk_fills_up(mut random: StdRng, rounds: u64, arguments: Vec<String>) -> Result<()> {
     let home = tempfile::tempdir()?;
-    let arguments = [arguments, vec!["--memory".to_owned(), MEMORY.to_owned()]].concat();
+    let arguments = with_workers(&[arguments, vec!["--memory".to_owned(), MEMORY.to_owned()]].concat(), &mut random);
     let server = Server::start_in(tempfile::tempdir()?, &on_small_disk(home.path(), &binary::locate()?)?, &arguments)?;
     under_load(server, random, rounds, async |round| {
         round.a_moment().await;

@@ -8,7 +8,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::workload::{Load, check_closed, set_up, set_up_closed};
-use crate::{broker, seeded};
+use crate::{broker, seeded, with_workers};
 
 #[test]
 fn kill_9_loses_nothing_and_counts_nothing_twice() -> Result<()> {
@@ -22,7 +22,7 @@ fn nor_over_kafka() -> Result<()> {
 }
 
 async fn crash_again_and_again(mut random: StdRng, crashes: u64, arguments: Vec<String>) -> Result<()> {
-    let mut server = Server::start(&arguments)?;
+    let mut server = Server::start(&with_workers(&arguments, &mut random))?;
     set_up(&server).await?;
     set_up_closed(&server).await?;
     let mut load = Load::default();
@@ -33,6 +33,7 @@ async fn crash_again_and_again(mut random: StdRng, crashes: u64, arguments: Vec<
         tokio::time::sleep(Duration::from_millis(random.random_range(20..1_500))).await;
         server.kill()?;
         load.stop().await?;
+        server.set_arguments(&with_workers(&arguments, &mut random));
         let started = Instant::now();
         server.start_again()?;
         let client = connect(&server.addresses().pg).await?;

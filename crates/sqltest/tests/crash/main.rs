@@ -30,6 +30,14 @@ fn broker() -> Result<Kafka> {
     Kafka::acquire_one("kafka-crash")
 }
 
+/// A server's arguments with a number of workers. One hands over what it repartitions, two send about half of it through the topic; without a number it is
+/// up to the machine and the load.
+fn with_workers(arguments: &[String], random: &mut StdRng) -> Vec<String> {
+    let workers = random.random_range(1..=2);
+    eprintln!("--workers {workers}");
+    [arguments, &["--workers".to_owned(), workers.to_string()]].concat()
+}
+
 /// Runs a test with its random choices and the number of its rounds, alone.
 fn seeded<F: Future<Output = Result<()>>>(rounds: u64, test: impl FnOnce(StdRng, u64) -> F) -> Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 
 use crate::rounds::flush;
 use crate::workload::{Load, set_up};
-use crate::{broker, seeded};
+use crate::{broker, seeded, with_workers};
 
 /// Tasks are shared out, or taken over, by then: a session's timeout, and what it takes to bring the state in.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
@@ -36,7 +36,8 @@ fn a_member_is_frozen() -> Result<()> {
 
 async fn members_break(mut random: StdRng, rounds: u64, kafka: &Kafka, fault: Fault) -> Result<()> {
     let arguments = kafka.arguments();
-    let mut servers = [Server::start(&arguments)?, Server::start(&arguments)?];
+    let mut start = || Server::start(&with_workers(&arguments, &mut random));
+    let mut servers = [start()?, start()?];
     set_up(&servers[0]).await?;
     let mut load = Load::default();
     for round in 0..rounds {
@@ -56,7 +57,10 @@ async fn members_break(mut random: StdRng, rounds: u64, kafka: &Kafka, fault: Fa
         flush(&servers[stays], SETTLED_WITHIN).await?;
         eprintln!("round {round}: {fault:?} of {broken}, all is through at {stays} after {:?}", begun.elapsed());
         match fault {
-            Fault::Kill => servers[broken].start_again()?,
+            Fault::Kill => {
+                servers[broken].set_arguments(&with_workers(&arguments, &mut random));
+                servers[broken].start_again()?;
+            }
             Fault::Freeze => {
                 tokio::time::sleep(FREEZE.saturating_sub(begun.elapsed())).await;
                 servers[broken].signal("CONT")?;
