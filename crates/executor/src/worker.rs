@@ -42,6 +42,8 @@ pub(crate) use self::guarded::guarded;
 
 /// A commit is due once entries of about so many bytes were taken, whatever the interval says.
 const DIRTY_BYTES_MAX: usize = 64 << 20;
+/// How often repartition topics are trimmed.
+const TRIM_INTERVAL_MS: i64 = 10_000;
 
 pub(crate) struct Worker {
     index: usize,
@@ -69,6 +71,10 @@ pub(crate) struct Worker {
     dirty_bytes: usize,
     /// When an input will have been silent for its idle timeout.
     idle_at_ms: Option<i64>,
+    /// When it was last trimmed.
+    trimmed_ms: i64,
+    /// When it will be, as long as there is something to trim.
+    trim_at_ms: Option<i64>,
 }
 
 /// Which tasks a commit is of.
@@ -98,6 +104,7 @@ impl Worker {
         let mailbox = Arc::clone(&runtime.mailboxes[index]);
         let pace = Pace::new(runtime.config.commit_interval);
         let placement = Placement::of(runtime.workers());
+        let trimmed_ms = runtime.now_ms();
         Worker {
             index,
             runtime,
@@ -116,6 +123,8 @@ impl Worker {
             commit_at_ms: None,
             dirty_bytes: 0,
             idle_at_ms: None,
+            trimmed_ms,
+            trim_at_ms: None,
         }
     }
 
@@ -129,6 +138,7 @@ impl Worker {
             let progressed = self.round();
             self.runtime.add_work(begun.elapsed());
             self.survey();
+            self.trim();
             if self.is_hurried() && !progressed && self.commit_at_ms.is_some() {
                 self.commit(Which::All);
             } else if self.commit_is_due() {
@@ -377,10 +387,10 @@ impl Worker {
         self.hand_over(index, now_ms)
     }
 
-    /// Idle inputs, when the next commit is due, and whether what is behind has to give way.
+    /// Idle inputs, when the next commit and the next trim are due, and whether what is behind has to give way.
     fn survey(&mut self) {
         let now_ms = self.runtime.now_ms();
-        (self.idle_at_ms, self.commit_at_ms, self.dirty_bytes) = (None, None, 0);
+        (self.idle_at_ms, self.commit_at_ms, self.trim_at_ms, self.dirty_bytes) = (None, None, None, 0);
         self.throttle = Throttle::default();
         for task in &mut self.tasks {
             self.idle_at_ms = earlier(self.idle_at_ms, task.judge_idle(&self.slots, now_ms));
@@ -388,6 +398,25 @@ impl Worker {
             let due_ms = task.due_ms(&self.slots, self.pace, now_ms);
             self.commit_at_ms = earlier(self.commit_at_ms, due_ms);
             self.throttle.see(task.is_known_behind(), task.live_until_ms, now_ms);
+            if task.is_untrimmed() {
+                self.trim_at_ms = Some(self.trimmed_ms.saturating_add(TRIM_INTERVAL_MS));
+            }
+        }
+    }
+
+    /// Has the log forget what only the tasks here read and have committed, when it is time. They cannot move meanwhile, and their topics cannot be made
+    /// anew: nobody else's records go.
+    fn trim(&mut self) {
+        let now_ms = self.runtime.now_ms();
+        if self.trim_at_ms.is_none_or(|at_ms| at_ms > now_ms) {
+            return;
+        }
+        (self.trimmed_ms, self.trim_at_ms) = (now_ms, None);
+        let before = self.slots.by_log(self.tasks.iter_mut().flat_map(RunningTask::trim));
+        for (log, before) in before {
+            if let Err(error) = log.trim(&before) {
+                tracing::warn!(%error, "a repartition topic cannot be trimmed");
+            }
         }
     }
 
@@ -406,7 +435,7 @@ impl Worker {
 
     /// How long there is nothing to do, unless it is woken.
     fn patience(&self) -> Option<Duration> {
-        let at_ms = earlier(self.commit_at_ms, self.idle_at_ms)?;
+        let at_ms = [self.commit_at_ms, self.idle_at_ms, self.trim_at_ms].into_iter().flatten().min()?;
         let wait_ms = at_ms.saturating_sub(self.runtime.now_ms());
         Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1)))
     }

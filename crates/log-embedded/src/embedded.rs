@@ -161,8 +161,8 @@ impl Log for Embedded {
         Ok(Fetch::of(from, fetched))
     }
 
-    fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()> {
-        self.trim_partition(partition, before)
+    fn trim(&self, before: &[(TopicPartition, u64)]) -> Result<()> {
+        before.iter().fold(Ok(()), |done, (partition, before)| done.and(self.trim_partition(partition, *before)))
     }
 
     fn clean(&self, now_ms: i64) -> Result<Cleaned> {

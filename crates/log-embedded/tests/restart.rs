@@ -117,7 +117,7 @@ fn topics_offsets_and_gaps_outlive_the_process() {
         embedded.append(Transaction { appends }).unwrap();
     }
     embedded.clean(1000).unwrap();
-    embedded.trim(&at("trimmed", 2), 45).unwrap();
+    embedded.trim(&[(at("trimmed", 2), 45)]).unwrap();
     embedded.delete_topic("deleted").unwrap();
     embedded.create_topic("deleted", &TopicConfig::keep(2)).unwrap();
     let look = |embedded: &Embedded| {

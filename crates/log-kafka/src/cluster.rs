@@ -11,6 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::columns::{offset_of, record_at};
@@ -33,8 +34,8 @@ const PROGRESS_REST: Duration = Duration::from_secs(60);
 const NOW_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is looked whether a topic has come or gone.
 const LOOK: Duration = Duration::from_millis(20);
-/// Entries of topics of columns are records: large ones.
-const COLUMNS_MESSAGE_BYTES: &str = "67108864";
+/// Of the service's own topics: entries of columns are large records, and what a user's topic took must fit a changelog and the dead letters, too.
+const OWN_MESSAGE_BYTES: &str = "67108864";
 
 pub(crate) struct Cluster {
     options: Options,
@@ -371,23 +372,31 @@ impl Cluster {
         unanswered()
     }
 
-    /// Records before `before` go.
-    pub fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()> {
-        let range = self.offsets(partition)?;
-        if before > range.end {
-            return Err(range.out_of_range(partition, before));
+    /// Records before the offsets go. All in one request for each broker, and the leaders do not wait for their followers: those follow anyway.
+    pub fn trim(&self, before: &[(TopicPartition, u64)]) -> Result<()> {
+        let mut list = TopicPartitionList::with_capacity(before.len());
+        for (partition, before) in before {
+            let record = record_at(&partition.topic, *before);
+            let offset = Offset::Offset(i64::try_from(record).unwrap_or(i64::MAX));
+            list.add_partition_offset(&partition.topic, i32::try_from(partition.partition).unwrap_or(i32::MAX), offset)
+                .map_err(|error| told(&error, Some(&partition.topic)))?;
         }
-        if before <= range.start {
-            return Ok(());
-        }
-        let before = record_at(&partition.topic, before);
-        let fails = |error: KafkaError| told(&error, Some(&partition.topic));
-        let mut list = TopicPartitionList::with_capacity(1);
-        let number = i32::try_from(partition.partition).unwrap_or(i32::MAX);
-        let offset = Offset::Offset(i64::try_from(before).unwrap_or(i64::MAX));
-        list.add_partition_offset(&partition.topic, number, offset).map_err(fails)?;
-        let done = block_on(self.admin.delete_records(&list, &self.request())).map_err(fails)?;
-        done.elements().iter().try_for_each(|element| element.error()).map_err(fails)
+        let options = self.request().operation_timeout(Some(Duration::ZERO));
+        let done = block_on(self.admin.delete_records(&list, &options)).map_err(|error| told(&error, None))?;
+        let outcome = |element: TopicPartitionListElem<'_>| match element.error() {
+            Err(error) if code_of(&error) == Some(Code::OffsetOutOfRange) => {
+                let is_of = |partition: &TopicPartition| {
+                    partition.topic.as_ref() == element.topic() && u32::try_from(element.partition()) == Ok(partition.partition)
+                };
+                match before.iter().find(|(partition, _)| is_of(partition)) {
+                    Some((partition, before)) => Err(self.offsets(partition)?.out_of_range(partition, *before)),
+                    None => Err(told(&error, Some(element.topic()))),
+                }
+            }
+            Err(error) if code_of(&error) != Some(Code::RequestTimedOut) => Err(told(&error, Some(element.topic()))),
+            _ => Ok(()),
+        };
+        done.elements().into_iter().map(outcome).fold(Ok(()), Result::and)
     }
 }
 
@@ -412,8 +421,8 @@ fn settings_of(name: &str, config: &TopicConfig) -> Vec<(&'static str, String)> 
             settings.push(("retention.bytes", retention_bytes.map_or("-1".to_owned(), |bytes| bytes.to_string())));
         }
     }
-    if millpond_log::is_repartition(name) {
-        settings.push(("max.message.bytes", COLUMNS_MESSAGE_BYTES.to_owned()));
+    if name.starts_with("_millpond-") {
+        settings.push(("max.message.bytes", OWN_MESSAGE_BYTES.to_owned()));
     }
     settings
 }

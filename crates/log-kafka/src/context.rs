@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn a_refused_topic_is_found_in_the_log() {
-        let message = |reason| format!("[thrd:main]: TxnCoordinator/1: Failed to add partition \"a.b\" [0] to transaction: Broker: {reason}");
+        let message =
+            |reason| format!("[thrd:main]: TxnCoordinator/1: Failed to add partition \"a.b\" [0] to transaction: Broker: {reason}");
         assert_eq!(refused_topic("ADDPARTS", &message("Topic authorization failed")), Some("a.b"));
         assert_eq!(refused_topic("ADDPARTS", &message("Operation not attempted")), None, "what is not at fault");
         assert_eq!(refused_topic("FAIL", &message("Topic authorization failed")), None);

@@ -129,8 +129,8 @@ impl Log for KafkaLog {
         Ok((fetch.next_offset > from).then_some(fetch))
     }
 
-    fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()> {
-        self.cluster.trim(partition, before)
+    fn trim(&self, before: &[(TopicPartition, u64)]) -> Result<()> {
+        self.cluster.trim(before)
     }
 
     /// The brokers clean by themselves: here what is fetched ahead in vain is let go, and the clients are listened to.

@@ -149,10 +149,10 @@ pub fn offsets_out_of_range_are_refused(log: &dyn Log) {
         matches!(beyond, Err(Error::OffsetOutOfRange { partition: 0, offset, start: 0, end, .. }) if offset == first.end + FAR && end >= first.end)
     );
     append(log, [(at("t", 0), values(10..20))]);
-    log.trim(&at("t", 0), first.end).unwrap();
+    log.trim(&[(at("t", 0), first.end)]).unwrap();
     let gone = log.fetch(&at("t", 0), first.end - 1, FetchLimit::NONE);
     assert!(matches!(gone, Err(Error::OffsetOutOfRange { start, .. }) if start == first.end));
-    assert!(matches!(log.trim(&at("t", 0), first.end + FAR), Err(Error::OffsetOutOfRange { offset, .. }) if offset == first.end + FAR));
+    assert!(matches!(log.trim(&[(at("t", 0), first.end + FAR)]), Err(Error::OffsetOutOfRange { offset, .. }) if offset == first.end + FAR));
 }
 
 pub fn opaque_records_survive(log: &dyn Log) {
@@ -333,11 +333,11 @@ pub fn a_read_topic_is_trimmed(log: &dyn Log) {
         append(log, [(at("t", 0), values(entry * 2..entry * 2 + 2)), (at("t", 1), values(entry * 2..entry * 2 + 2))]);
     }
     let all = rows_from(log, &at("t", 0), 0);
-    log.trim(&at("t", 0), all[3].0).unwrap();
+    log.trim(&[(at("t", 0), all[3].0)]).unwrap();
     assert!(log.offsets(&at("t", 0)).unwrap().start <= all[3].0, "no record from the offset on goes");
     let end = log.offsets(&at("t", 0)).unwrap().end;
-    log.trim(&at("t", 0), end).unwrap();
-    log.trim(&at("t", 0), 1).unwrap();
+    log.trim(&[(at("t", 0), end)]).unwrap();
+    log.trim(&[(at("t", 0), 1)]).unwrap();
     let OffsetRange { start, end: later } = log.offsets(&at("t", 0)).unwrap();
     assert!(start == end && later >= end, "{start}, {end}, {later}");
     assert_eq!(numbers(&rows_from(log, &at("t", 1), 0)), [0, 1, 2, 3, 4, 5]);

@@ -264,8 +264,9 @@ pub trait Log: Send + Sync + std::fmt::Debug {
         self.fetch(partition, from, limit).map(Some)
     }
 
-    /// Forgets whole entries before `before`, an offset up to the end: for repartition topics, whose only reader has committed there.
-    fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()>;
+    /// Forgets of each partition whole entries before the offset, which is one up to the end: for repartition topics, whose only reader has
+    /// committed there. One that cannot be trimmed does not keep the others, and is told of when they are done.
+    fn trim(&self, before: &[(TopicPartition, u64)]) -> Result<()>;
 
     /// Applies each topic's [`Cleanup`] as of `now_ms`.
     fn clean(&self, now_ms: i64) -> Result<Cleaned>;

@@ -239,15 +239,18 @@ impl Log for MemoryLog {
         self.topics.lock().fetch(partition, from, limit)
     }
 
-    fn trim(&self, at: &TopicPartition, before: u64) -> Result<()> {
+    fn trim(&self, before: &[(TopicPartition, u64)]) -> Result<()> {
         let mut topics = self.topics.lock();
-        let partition = topics.partition_mut(at)?;
-        if before > partition.end {
-            return Err(out_of_range(at, before, partition));
-        }
-        let entries = partition.entries.partition_point(|stored| stored.placed.next_offset <= before);
-        partition.trim(entries);
-        Ok(())
+        let mut trim = |at: &TopicPartition, before: u64| {
+            let partition = topics.partition_mut(at)?;
+            if before > partition.end {
+                return Err(out_of_range(at, before, partition));
+            }
+            let entries = partition.entries.partition_point(|stored| stored.placed.next_offset <= before);
+            partition.trim(entries);
+            Ok(())
+        };
+        before.iter().fold(Ok(()), |done, (at, before)| done.and(trim(at, *before)))
     }
 
     fn clean(&self, now_ms: i64) -> Result<Cleaned> {

@@ -292,8 +292,8 @@ impl Log for Forgetful {
         self.log.fetch(partition, from, limit)
     }
 
-    fn trim(&self, partition: &TopicPartition, before: u64) -> millpond_log::Result<()> {
-        self.log.trim(partition, before)
+    fn trim(&self, before: &[(TopicPartition, u64)]) -> millpond_log::Result<()> {
+        self.log.trim(before)
     }
 
     fn clean(&self, now_ms: i64) -> millpond_log::Result<Cleaned> {

@@ -208,7 +208,8 @@ impl Worker {
             _ => (None, false),
         };
         let wrote = |written: &Written, topic: &str| {
-            let changes = || written.stores.iter().any(|store| self.runtime.storage.state.changelog_topic(*store).as_deref() == Some(topic));
+            let changes =
+                || written.stores.iter().any(|store| self.runtime.storage.state.changelog_topic(*store).as_deref() == Some(topic));
             let letters = || written.letters && topics::dead_letters(&self.runtime.config.service_id) == topic;
             written.topics.contains(topic) || changes() || letters()
         };
@@ -289,6 +290,6 @@ impl Worker {
             let lines = incidents.iter().map(|incident| LogLine::of_incident(now_ms, &running.query.id, &task, incident));
             self.runtime.processing_log.write(lines);
         }
-        running.trim(positions, &self.slots);
+        running.committed(positions);
     }
 }

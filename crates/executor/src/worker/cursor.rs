@@ -37,6 +37,9 @@ pub(super) struct Cursor {
     pub asked: Option<u64>,
     /// Whether that is waited for.
     pub waits: bool,
+    /// Where the last commit was.
+    pub committed: u64,
+    /// Up to where the log was told to forget the partition, which this task alone reads.
     pub trimmed: u64,
     /// For those that hand over: where the partition ended when the worker had built so many tasks. What a slot says of the end may be beyond it.
     pub end_seen: (u64, u64),
@@ -54,6 +57,11 @@ pub(super) enum Next {
 }
 
 impl Cursor {
+    /// Whether the log has something that only this task reads and has committed.
+    pub fn is_untrimmed(&self) -> bool {
+        self.repartition && self.committed > self.trimmed
+    }
+
     /// Whether something may come of a fetch.
     pub fn may_fetch(&self, slots: &Slots) -> bool {
         !self.listens || self.next < slots.end(self.slot)

@@ -13,7 +13,7 @@ use super::cursor::{Cursor, Next};
 use super::guarded::guarded;
 use super::handover::Ways;
 use super::pace::Pace;
-use super::slots::Slots;
+use super::slots::{SlotId, Slots};
 use super::upstream::{Upstream, stage, stages};
 use super::{Failure, earlier};
 use crate::builders::{self, Made};
@@ -26,8 +26,6 @@ use crate::runtime::Runtime;
 pub(super) const TURN_ROWS: usize = 65_536;
 /// A task with more rows than this before it is behind: what its query gives is old, however often it commits.
 const BEHIND_ROWS: u64 = TURN_ROWS as u64;
-/// A repartition topic is trimmed once so many records of it are committed.
-const TRIM_RECORDS: u64 = 100_000;
 
 pub(crate) struct RunningTask {
     pub query: Arc<RunningQuery>,
@@ -147,6 +145,7 @@ impl RunningTask {
                 upstream: if repartition { Upstream::of(&partition.topic, &plan.topology, &self.query.tasks) } else { Upstream::default() },
                 asked: None,
                 waits: false,
+                committed: range.start,
                 trimmed: range.start,
                 end_seen: (0, 0),
             });
@@ -462,17 +461,24 @@ impl RunningTask {
         self.task.inputs().into_iter().map(|input| input.position.unwrap_or_default()).collect()
     }
 
-    /// Forgets what this task alone reads and has committed.
-    pub fn trim(&mut self, positions: &[u64], slots: &Slots) {
+    /// The inputs are committed so far.
+    pub fn committed(&mut self, positions: &[u64]) {
         for (cursor, position) in self.cursors.iter_mut().zip(positions) {
-            if cursor.repartition && slots.records_between(cursor.slot, cursor.trimmed, *position) >= TRIM_RECORDS {
-                cursor.trimmed = *position;
-                let partition = slots.partition(cursor.slot);
-                if let Err(error) = slots.log(cursor.slot).trim(partition, *position) {
-                    tracing::warn!(%partition, %error, "a repartition topic cannot be trimmed");
-                }
-            }
+            cursor.committed = *position;
         }
+    }
+
+    /// Whether there is something in the log that this task alone reads and has committed.
+    pub fn is_untrimmed(&self) -> bool {
+        self.cursors.iter().any(Cursor::is_untrimmed)
+    }
+
+    /// Up to where its inputs can be trimmed, as far as they are not.
+    pub fn trim(&mut self) -> impl Iterator<Item = (SlotId, u64)> {
+        self.cursors.iter_mut().filter(|cursor| cursor.is_untrimmed()).map(|cursor| {
+            cursor.trimmed = cursor.committed;
+            (cursor.slot, cursor.committed)
+        })
     }
 }
 

@@ -126,6 +126,17 @@ impl Slots {
         &self.slots[id.0].as_ref().expect("a slot is there as long as it has readers").log
     }
 
+    /// Offsets of slots as those of partitions, each log's together.
+    pub fn by_log(&self, offsets: impl Iterator<Item = (SlotId, u64)>) -> Vec<(Arc<dyn Log>, Vec<(TopicPartition, u64)>)> {
+        let mut logs: HashMap<LogId, (Arc<dyn Log>, Vec<(TopicPartition, u64)>)> = HashMap::new();
+        for (id, offset) in offsets {
+            let log = self.log(id);
+            let (_, offsets) = logs.entry(log_id(log)).or_insert_with(|| (Arc::clone(log), Vec::new()));
+            offsets.push((self.partition(id).clone(), offset));
+        }
+        logs.into_values().collect()
+    }
+
     pub fn records_between(&self, id: SlotId, from: u64, to: u64) -> u64 {
         self.log(id).records_between(self.partition(id), from, to)
     }
@@ -166,7 +177,8 @@ impl Slots {
         if let Some(shareable) = slot.fetches.iter().find(|shareable| shareable.from == from) {
             return Ok(shareable.fetch.clone());
         }
-        let stopped = |shareable: &Shareable| shareable.fetch.as_ref().is_some_and(|fetch| fetch.next_offset == from) && shareable.turn != turn;
+        let stopped =
+            |shareable: &Shareable| shareable.fetch.as_ref().is_some_and(|fetch| fetch.next_offset == from) && shareable.turn != turn;
         if slot.fetches.iter().any(stopped) {
             return Ok(None);
         }

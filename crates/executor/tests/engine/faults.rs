@@ -135,8 +135,8 @@ impl Log for FaultyLog {
         self.inner.settle(partition)
     }
 
-    fn trim(&self, partition: &TopicPartition, before: u64) -> millpond_log::Result<()> {
-        self.inner.trim(partition, before)
+    fn trim(&self, before: &[(TopicPartition, u64)]) -> millpond_log::Result<()> {
+        self.inner.trim(before)
     }
 
     fn clean(&self, now_ms: i64) -> millpond_log::Result<Cleaned> {

@@ -1,6 +1,7 @@
 //! Rows between tasks: handed over where one worker runs both, by way of the topic elsewhere, and each once, however that changes.
 
 use millpond_executor::QueryState;
+use millpond_log::TopicPartition;
 
 use crate::rig::{Random, Rig, STREAM, WINDOWED, by_hand, events, rows};
 
@@ -9,7 +10,7 @@ fn repartitioned(rig: &Rig) -> u64 {
     let log = &rig.storage().log;
     let topics = log.topics().unwrap();
     let topic = topics.iter().find(|topic| topic.name.ends_with("-repartition")).expect("the query has one");
-    let end = |partition| log.offsets(&millpond_log::TopicPartition::new(&*topic.name, partition)).unwrap().end;
+    let end = |partition| log.offsets(&TopicPartition::new(&*topic.name, partition)).unwrap().end;
     (0..topic.config.partitions).map(end).sum()
 }
 
@@ -25,6 +26,33 @@ fn one_worker_needs_no_topic() {
     }
     assert_eq!(rig.counts(), by_hand(&all));
     assert_eq!(repartitioned(&rig), 0);
+}
+
+#[test]
+fn a_repartition_topic_is_trimmed_once_it_is_committed() {
+    let rig = Rig::new(3);
+    rig.sql(STREAM).unwrap();
+    rig.sql(WINDOWED).unwrap();
+    let all = events(6_000, 1, 0, &mut Random(10));
+    rig.write("events", &rows(&all[..5_000]));
+    rig.flush();
+    assert!(repartitioned(&rig) > 0);
+    let is_trimmed = || {
+        let log = &rig.storage().log;
+        let topic = log.topics().unwrap().into_iter().find(|topic| topic.name.ends_with("-repartition")).unwrap();
+        (0..topic.config.partitions).all(|partition| {
+            let range = log.offsets(&TopicPartition::new(&*topic.name, partition)).unwrap();
+            range.start == range.end
+        })
+    };
+    assert!(!is_trimmed(), "not with each commit");
+    rig.advance(10_000);
+    rig.eventually(is_trimmed);
+    let rig = rig.restarted(3);
+    rig.write("events", &rows(&all[5_000..]));
+    rig.flush();
+    assert_eq!(rig.counts(), by_hand(&all));
+    assert_eq!(rig.status("ctas_counts").lost, 0);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn behind_a_gap(on_data_loss: &str) -> Rig {
     rig.sql("PAUSE csas_copy").unwrap();
     write(5);
     write(3);
-    rig.storage().log.trim(&TopicPartition::new("events", 0), 15).unwrap();
+    rig.storage().log.trim(&[(TopicPartition::new("events", 0), 15)]).unwrap();
     rig
 }
 

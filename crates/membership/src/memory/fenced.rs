@@ -87,8 +87,8 @@ impl Log for FencedLog {
         if self.is_frozen() { Ok(None) } else { self.log.fetch_ready(partition, from, limit) }
     }
 
-    fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()> {
-        self.log.trim(partition, before)
+    fn trim(&self, before: &[(TopicPartition, u64)]) -> Result<()> {
+        self.log.trim(before)
     }
 
     fn clean(&self, now_ms: i64) -> Result<Cleaned> {

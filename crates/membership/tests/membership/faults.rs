@@ -76,8 +76,8 @@ impl Log for FailingLog {
         self.log.fetch_ready(partition, from, limit)
     }
 
-    fn trim(&self, partition: &TopicPartition, before: u64) -> Result<()> {
-        self.log.trim(partition, before)
+    fn trim(&self, before: &[(TopicPartition, u64)]) -> Result<()> {
+        self.log.trim(before)
     }
 
     fn clean(&self, now_ms: i64) -> Result<Cleaned> {
