@@ -26,7 +26,7 @@ impl CommandLog {
     /// Makes the topic when there is none.
     pub fn open(log: Arc<dyn Log>, service_id: &str) -> Result<CommandLog> {
         let topic = format!("_millpond-{service_id}-commands");
-        log.ensure_topic(&topic, &TopicConfig::keep(1))?;
+        log.ensure_kept_topic(&topic, &TopicConfig::keep(1))?;
         let partition = TopicPartition::new(topic, 0);
         let next = log.offsets(&partition)?.start;
         Ok(CommandLog { log, partition, next })

@@ -66,6 +66,40 @@ pub enum Cleanup {
     Compact { retention_ms: Option<i64> },
 }
 
+impl Cleanup {
+    /// Whether all is kept that `wanted` keeps. What is kept beyond that does no harm.
+    pub fn keeps(self, wanted: Cleanup) -> bool {
+        let as_long = |found: Option<i64>, wanted: Option<i64>| found.is_none_or(|found| wanted.is_some_and(|wanted| found >= wanted));
+        match (self, wanted) {
+            (Cleanup::Compact { retention_ms: found }, Cleanup::Compact { retention_ms: wanted }) => as_long(found, wanted),
+            (
+                Cleanup::Delete { retention_ms: found_ms, retention_bytes: found_bytes },
+                Cleanup::Delete { retention_ms: wanted_ms, retention_bytes: wanted_bytes },
+            ) => {
+                let bytes = found_bytes.is_none_or(|found| wanted_bytes.is_some_and(|wanted| found >= wanted));
+                as_long(found_ms, wanted_ms) && bytes
+            }
+            _ => false,
+        }
+    }
+}
+
+/// As Kafka's settings of a topic.
+impl std::fmt::Display for Cleanup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cleanup::Compact { retention_ms: None } => f.write_str("cleanup.policy=compact"),
+            Cleanup::Compact { retention_ms: Some(retention_ms) } => {
+                write!(f, "cleanup.policy=compact,delete and retention.ms={retention_ms}")
+            }
+            Cleanup::Delete { retention_ms, retention_bytes } => {
+                let bytes = retention_bytes.map_or("-1".to_owned(), |bytes| bytes.to_string());
+                write!(f, "cleanup.policy=delete, retention.ms={} and retention.bytes={bytes}", retention_ms.unwrap_or(-1))
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfig {
     pub partitions: u32,
@@ -222,6 +256,22 @@ pub trait Log: Send + Sync + std::fmt::Debug {
         }
     }
 
+    /// As [`Log::ensure_topic`], for a topic that what is written there must not be lost from: [`Error::Setting`] says what is wrong with one that is
+    /// there.
+    fn ensure_kept_topic(&self, name: &str, config: &TopicConfig) -> Result<()> {
+        let found = match self.create_topic(name, config) {
+            Err(Error::TopicExists(_)) => self.topic(name)?.config,
+            made => return made,
+        };
+        if found.partitions != config.partitions {
+            return Err(Error::Setting(format!("topic \"{name}\" has {} partitions, not {}", found.partitions, config.partitions)));
+        }
+        if !found.cleanup.keeps(config.cleanup) {
+            return Err(Error::Setting(format!("topic \"{name}\" does not keep all that is needed of it: set its {}", config.cleanup)));
+        }
+        Ok(())
+    }
+
     /// The topic and its records. Readers get [`Error::UnknownTopic`] from then on.
     fn delete_topic(&self, name: &str) -> Result<()>;
 
@@ -306,6 +356,17 @@ pub struct Cleaned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_than_was_wanted_may_be_kept() {
+        let compact = |retention_ms| Cleanup::Compact { retention_ms };
+        let delete = |retention_ms, retention_bytes| Cleanup::Delete { retention_ms, retention_bytes };
+        assert!(compact(None).keeps(compact(Some(1))) && compact(Some(2)).keeps(compact(Some(1))));
+        assert!(!compact(Some(1)).keeps(compact(Some(2))) && !compact(Some(1)).keeps(compact(None)));
+        assert!(delete(None, None).keeps(delete(Some(1), Some(1))) && delete(Some(2), Some(2)).keeps(delete(Some(2), Some(1))));
+        assert!(!delete(Some(2), None).keeps(delete(None, None)) && !delete(None, Some(2)).keeps(delete(None, None)));
+        assert!(!delete(None, None).keeps(compact(None)) && !compact(None).keeps(delete(None, None)));
+    }
 
     #[test]
     fn repartition_topics_are_known_by_their_names() {

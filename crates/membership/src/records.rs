@@ -72,7 +72,7 @@ impl Records {
     /// At the topic's start. Makes it when there is none.
     pub fn open(log: Arc<dyn Log>, service_id: &str) -> Result<Records> {
         let topic = topic(service_id);
-        log.ensure_topic(&topic, &TopicConfig::compact(1, Vec::new()))?;
+        log.ensure_kept_topic(&topic, &TopicConfig::compact(1, Vec::new()))?;
         let partition = TopicPartition::new(topic, 0);
         let next_offset = log.offsets(&partition)?.start;
         Ok(Records { log, partition, next_offset })

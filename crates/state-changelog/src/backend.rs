@@ -70,7 +70,7 @@ impl Changelogged {
     /// Brings in what the offsets topic has; the stores follow when they are opened.
     pub fn open(database: Arc<Database>, log: Arc<dyn Log>, service_id: &str) -> Result<Arc<Changelogged>> {
         let offsets = topics::offsets(service_id);
-        log.ensure_topic(&offsets, &TopicConfig::compact(1, Vec::new()))?;
+        log.ensure_kept_topic(&offsets, &TopicConfig::compact(1, Vec::new()))?;
         let backend = Changelogged {
             database,
             log,

@@ -61,16 +61,25 @@ pub(crate) fn ensure(backend: &Changelogged, store: &str, config: StoreConfig) -
     let topic = topics::changelog(&backend.service_id, store);
     let retention_ms = config.retention_ms.map(|retention_ms| retention_ms.saturating_add(RETENTION_SLACK_MS));
     let wanted = TopicConfig { cleanup: Cleanup::Compact { retention_ms }, ..TopicConfig::compact(config.partitions, Vec::new()) };
+    let number_of = || backend.numbers.lock().get(store).copied();
+    if number_of().is_some() && matches!(backend.log.topic(&topic), Err(LogError::UnknownTopic(_))) {
+        // Another process may have dropped the store a moment ago.
+        backend.catch_up()?;
+        if number_of().is_some() {
+            return Err(Error::Storage(format!(
+                "its changelog \"{topic}\" is gone, and with it the rows that the query had: ALTER QUERY … RESET makes them anew from its sources"
+            )));
+        }
+    }
     let known = match backend.log.create_topic(&topic, &wanted) {
         Ok(()) => None,
         Err(LogError::TopicExists(_)) => {
             check(&topic, &backend.log.topic(&topic)?.config, &wanted)?;
-            let known = || backend.numbers.lock().get(store).copied();
-            if known().is_none() {
+            if number_of().is_none() {
                 // Another process may have made it a moment ago.
                 backend.catch_up()?;
             }
-            known()
+            number_of()
         }
         Err(error) => return Err(error.into()),
     };
@@ -102,19 +111,10 @@ fn check(topic: &str, found: &TopicConfig, wanted: &TopicConfig) -> Result<()> {
             "its changelog \"{topic}\" has {found} partitions, not {partitions}: drop the query, or the topic"
         )));
     }
-    let keeps = match (found.cleanup, wanted.cleanup) {
-        (Cleanup::Delete { .. }, _) => false,
-        (Cleanup::Compact { retention_ms: None }, _) => true,
-        (Cleanup::Compact { retention_ms: Some(found_ms) }, Cleanup::Compact { retention_ms: Some(wanted_ms) }) => found_ms >= wanted_ms,
-        (Cleanup::Compact { retention_ms: Some(_) }, _) => false,
-    };
-    if keeps {
+    if found.cleanup.keeps(wanted.cleanup) {
         return Ok(());
     }
-    let settings = match wanted.cleanup {
-        Cleanup::Compact { retention_ms: Some(retention_ms) } => format!("cleanup.policy=compact,delete and retention.ms={retention_ms}"),
-        _ => "cleanup.policy=compact".to_owned(),
-    };
+    let settings = wanted.cleanup;
     Err(Error::Storage(format!("its changelog \"{topic}\" does not keep all rows that have to be restored: set its {settings}")))
 }
 

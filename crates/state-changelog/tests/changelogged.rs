@@ -97,6 +97,7 @@ fn state_that_does_not_fit_its_changelog_is_made_anew() {
     }
     drop(backend);
     log.delete_topic("_millpond-mill-q-aggregate-changelog").unwrap();
+    log.create_topic("_millpond-mill-q-aggregate-changelog", &TopicConfig::compact(1, Vec::new())).unwrap();
     let copy = tempfile::tempdir().unwrap();
     let other = open(copy.path(), &log);
     let elsewhere = take(&other, "q/aggregate", 1);
@@ -144,6 +145,44 @@ fn what_is_committed_after_a_drop_elsewhere_does_not_stay() {
         process.catch_up().unwrap();
         let store = take(process, "q/0/positions", 1);
         assert_eq!(value(process, store, 0, "input"), None);
+    }
+}
+
+#[test]
+fn a_changelog_that_is_gone_is_missed() {
+    let (directory, backend, log) = new();
+    let store = take(&backend, "q/aggregate", 1);
+    put(&backend, store, 0, &[("a", Some("1"))]);
+    drop(backend);
+    log.delete_topic("_millpond-mill-q-aggregate-changelog").unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    for path in [directory.path(), copy.path()] {
+        let backend = open(path, &log);
+        for _ in 0..2 {
+            let error = backend.open_store("q/aggregate", StoreConfig::keep(1)).unwrap_err().to_string();
+            assert!(error.contains("-q-aggregate-changelog\" is gone") && error.contains("RESET"), "{error}");
+        }
+    }
+    // As RESET does.
+    let backend = open(directory.path(), &log);
+    backend.drop_stores(&["q/aggregate"]).unwrap();
+    let store = take(&backend, "q/aggregate", 1);
+    assert_eq!(value(&backend, store, 0, "a"), None);
+}
+
+#[test]
+fn offsets_that_would_be_forgotten_are_refused() {
+    for (config, reason) in [
+        (TopicConfig::keep(1), "cleanup.policy=compact"),
+        (TopicConfig { cleanup: Cleanup::Compact { retention_ms: Some(1) }, ..TopicConfig::keep(1) }, "cleanup.policy=compact"),
+        (TopicConfig::compact(2, Vec::new()), "has 2 partitions, not 1"),
+    ] {
+        let (directory, log) = (tempfile::tempdir().unwrap(), Arc::new(MemoryLog::new()));
+        log.create_topic("_millpond-mill-offsets", &config).unwrap();
+        let options = Options { memory_bytes: 16 << 20, sync: false, service_id: Some("mill".to_owned()) };
+        let opened = Changelogged::open(Database::open(directory.path(), &options).unwrap(), log, "mill");
+        let error = opened.unwrap_err().to_string();
+        assert!(error.contains("_millpond-mill-offsets") && error.ends_with(reason), "{error}");
     }
 }
 
