@@ -162,7 +162,7 @@ impl Log for Embedded {
     }
 
     fn trim(&self, before: &[(TopicPartition, u64)]) -> Result<()> {
-        before.iter().fold(Ok(()), |done, (partition, before)| done.and(self.trim_partition(partition, *before)))
+        before.iter().map(|(partition, before)| self.trim_partition(partition, *before)).fold(Ok(()), Result::and)
     }
 
     fn clean(&self, now_ms: i64) -> Result<Cleaned> {

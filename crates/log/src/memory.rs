@@ -250,7 +250,7 @@ impl Log for MemoryLog {
             partition.trim(entries);
             Ok(())
         };
-        before.iter().fold(Ok(()), |done, (at, before)| done.and(trim(at, *before)))
+        before.iter().map(|(at, before)| trim(at, *before)).fold(Ok(()), Result::and)
     }
 
     fn clean(&self, now_ms: i64) -> Result<Cleaned> {

@@ -49,7 +49,7 @@ impl Bid {
             share -= rows;
             partition += 1;
         }
-        let late = if mixed / 32 % 5 == 0 { mixed / 160 % DISORDER_MS } else { 0 };
+        let late = if (mixed / 32).is_multiple_of(5) { mixed / 160 % DISORDER_MS } else { 0 };
         Bid {
             partition,
             // New auctions come, and the newest are bid for.
