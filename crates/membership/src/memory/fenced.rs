@@ -141,7 +141,7 @@ mod tests {
     fn who_is_out_and_who_does_not_lead_is_refused() {
         let (group, log): (_, Arc<dyn Log>) = (MemoryGroup::new(), Arc::new(MemoryLog::new()));
         for topic in ["t", "_millpond-s-members"] {
-            log.create_topic(topic, &TopicConfig::keep(1)).unwrap();
+            log.create_topic(topic, &TopicConfig::compact(1, Vec::new())).unwrap();
         }
         let (a, b) = (group.join("a"), group.join("b"));
         let (log_a, log_b) = (a.fence(Arc::clone(&log)), b.fence(log));
